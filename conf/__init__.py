@@ -1,0 +1,1 @@
+"""What to compute and where: definitions in YAML and the small Python that checks them. No Spark."""

@@ -1,0 +1,52 @@
+"""Everything a user can get wrong, under one base class, with the exit code that a job ends with."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EtrError(Exception):
+    """A failure that a user can understand and mend: the message says what, where and what next."""
+
+    exit_code = 1
+
+
+class UsageError(EtrError):
+    """A wrong argument, option or setting."""
+
+    exit_code = 2
+
+
+class DefinitionError(EtrError):
+    """A wrong source, feature group or training set."""
+
+    exit_code = 2
+
+
+class InputError(EtrError):
+    """Raw data that can't be read at all."""
+
+
+class EnvironmentProblem(EtrError):
+    """Something that the machine or platform lacks."""
+
+
+class PublishError(EtrError):
+    """Counts that don't add up, or a store that refused what it was given."""
+
+
+class LeaseError(EtrError):
+    """Another run writes the same tables."""
+
+
+class HeldBack(EtrError):
+    """A table rule failed: the day is not published, what was served before stays served."""
+
+    exit_code = 3
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` for the nearest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else ""
