@@ -96,7 +96,7 @@ class FeatureGroup:
         moment = sortable(text, fractional=fractional) if isinstance(text, str) else None
         if moment is None:
             wanted = "Unix seconds" if fractional else "ISO-8601 in UTC, such as 2025-06-30T16:00:00Z"
-            raise validation_error(f"Validation Error: EventTime {text!r} is not {wanted}")
+            raise validation_error(f"Validation Error: EventTime {str(text)[:64]!r} is not {wanted}")
         return moment
 
     def read_record(self, record: object, ttl: object = None) -> StoredRecord:
@@ -126,7 +126,8 @@ class FeatureGroup:
                 name = item["FeatureName"]
                 position = positions[name]
             except (TypeError, KeyError):
-                raise self._no_such_feature(item) from None
+                name = item.get("FeatureName") if isinstance(item, dict) else item
+                raise self._no_such_feature(name) from None
             if values[position] is not None:
                 raise validation_error(f"Validation Error: Feature '{name}' is given more than once")
             text = item.get("ValueAsString")
@@ -137,7 +138,7 @@ class FeatureGroup:
             if type(text) is not str or "ValueAsStringList" in item:
                 raise validation_error(f"Validation Error: Feature '{name}' needs ValueAsString, and only that")
             if len(text) > LONGEST_VALUE:
-                raise validation_error(f"Validation Error: Value of feature '{name}' exceeds {LONGEST_VALUE} characters")
+                raise validation_error(f"Validation Error: Feature '{name}' exceeds {LONGEST_VALUE} characters")
             if kind != "String" and not _is_scalar(text, kind):
                 raise _wrong_type(name, text, kind)
             values[position] = text
@@ -160,7 +161,7 @@ class FeatureGroup:
         if wanted is None:
             pairs = list(zip(self.names, row, strict=False))
         else:
-            pairs = [(name, row[at]) for name in wanted if (at := self._position(name)) < len(row)]
+            pairs = [(name, row[at]) for name in wanted if (at := self.positions[name]) < len(row)]
         return [
             {"FeatureName": name, "ValueAsString": value}
             if isinstance(value, str)
@@ -174,13 +175,13 @@ class FeatureGroup:
         duration = ttl if ttl is not None else self.document.get("OnlineStoreConfig", {}).get("TtlDuration")
         return None if duration is None else unix_seconds(event_time) + ttl_seconds(duration)
 
-    def _position(self, name: str) -> int:
-        if name not in self.positions:
-            raise self._no_such_feature({"FeatureName": name})
-        return self.positions[name]
+    def check_names(self, names: list[str]) -> None:
+        """Raises: ServiceError naming the first that isn't a feature of this group."""
+        for name in names:
+            if name not in self.positions:
+                raise self._no_such_feature(name)
 
-    def _no_such_feature(self, item: object) -> Exception:
-        name = item.get("FeatureName") if isinstance(item, Mapping) else None
+    def _no_such_feature(self, name: object) -> Exception:
         return validation_error(f"Validation Error: FeatureGroup {self.name} has no feature with name {name}")
 
     def _read_collection(self, item: Json, definition: Json) -> list[str]:
@@ -196,7 +197,7 @@ class FeatureGroup:
         if definition["CollectionType"] == "Vector":
             dimension = definition["CollectionConfig"]["VectorConfig"]["Dimension"]
             if len(elements) != dimension:
-                raise validation_error(f"Validation Error: Feature '{name}' needs {dimension} values, got {len(elements)}")
+                raise validation_error(f"Validation Error: Feature '{name}' needs {dimension} values")
         return elements
 
 
@@ -213,9 +214,9 @@ def _is_scalar(text: str, kind: str) -> bool:
     if kind == "String":
         return True
     if kind == "Integral":
-        return _INTEGER.fullmatch(text) is not None and (len(text) < 19 or _SMALLEST <= int(text) <= _LARGEST)
+        return _INTEGER.fullmatch(text) is not None and len(text) < 40 and _SMALLEST <= int(text) <= _LARGEST
     return _NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
 
 
 def _wrong_type(name: str, text: object, kind: str) -> Exception:
-    return validation_error(f"Validation Error: Value {text!r} of feature '{name}' is not {kind}")
+    return validation_error(f"Validation Error: Value {str(text)[:64]!r} of feature '{name}' is not {kind}")
