@@ -28,7 +28,7 @@ class InputError(EtrError):
     """Raw data that can't be read at all."""
 
 
-class EnvironmentProblem(EtrError):
+class EnvironmentProblem(EtrError):  # noqa: N818 - EnvironmentError is the builtin OSError
     """Something that the machine or platform lacks."""
 
 
@@ -40,7 +40,7 @@ class LeaseError(EtrError):
     """Another run writes the same tables."""
 
 
-class HeldBack(EtrError):
+class HeldBack(EtrError):  # noqa: N818 - a verdict, not an error
     """A table rule failed: the day is not published, what was served before stays served."""
 
     exit_code = 3

@@ -1,0 +1,162 @@
+"""Prepared facts at rest: for each stream a sorted base in buckets, and a small layer for each curate commit since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+
+from conf.specs import ColumnType
+from stores.storage import Storage
+from transforms.facts import ORDER
+from transforms.feature_group import Stream
+from transforms.kernel import Facts, Values
+
+_CLOCK_COLUMNS = ["clock", "entity", "at", "valid_from", "valid_until"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Facts made from the curated versions `curated`; a base holds everything, a later layer what came or changed since.
+
+    `files`: of each bucket. `replaced`: a file with the keys whose facts in earlier layers no longer stand, or None.
+    """
+
+    number: int
+    base: bool
+    bucket_bits: int
+    curated: Mapping[str, int]
+    files: Mapping[str, Sequence[str]]
+    replaced: str | None
+
+
+class FactTable:
+    """The layers of one stream. Its name holds the hash of its definition: a changed definition is another table."""
+
+    def __init__(self, storage: Storage, stream: Stream, key_columns: Sequence[str]) -> None:
+        self.storage = storage
+        self.stream = stream
+        self.key_columns = list(key_columns)
+        self.path = f"facts/{stream.entity}/{stream.name}"
+
+    def layers(self) -> list[Layer]:
+        """The last base and what lies on it. A layer is there when its manifest is."""
+        found = [
+            Layer(**json.loads(self.storage.read(file.path)))
+            for file in self.storage.list(f"{self.path}/manifests")
+            if file.path.endswith(".json")
+        ]
+        found.sort(key=lambda layer: layer.number)
+        last_base = max((index for index, layer in enumerate(found) if layer.base), default=0)
+        return found[last_base:]
+
+    def add(
+        self, facts: DataFrame, *, number: int, base: bool, bucket_bits: int, curated: Mapping[str, int], replaced: DataFrame | None
+    ) -> Layer:
+        """Write a layer and then its manifest, which makes it count. `replaced`: rows with `key`, or None."""
+        folder = f"{self.path}/layer-{number:06d}"
+        shuffled = facts.repartition(1 << bucket_bits, "bucket") if bucket_bits else facts.coalesce(1)
+        in_order = shuffled.sortWithinPartitions("bucket", *ORDER, *self.key_columns)
+        in_order.write.mode("overwrite").partitionBy("bucket").option("compression", "zstd").parquet(self.storage.uri(f"{folder}/facts"))
+        files: dict[str, list[str]] = {}
+        for file in self.storage.list(f"{folder}/facts"):
+            if file.path.endswith(".parquet"):
+                bucket = file.path.split("/bucket=")[1].split("/")[0]
+                files.setdefault(bucket, []).append(file.path)
+        replaced_path = None
+        if replaced is not None:
+            replaced_path = f"{folder}/replaced"
+            replaced.coalesce(1).write.mode("overwrite").parquet(self.storage.uri(replaced_path))
+        layer = Layer(number, base, bucket_bits, dict(curated), files, replaced_path)
+        self.storage.write(f"{self.path}/manifests/{number:06d}.json", json.dumps(asdict(layer), indent=1).encode())
+        if base:
+            self._drop_before(number)
+        return layer
+
+    def _drop_before(self, number: int) -> None:
+        for file in list(self.storage.list(f"{self.path}/manifests")):
+            if int(file.path.rsplit("/", 1)[1].split(".")[0]) < number:
+                self.storage.delete(file.path)
+        for file in list(self.storage.list(self.path)):
+            name = file.path.removeprefix(f"{self.path}/").split("/")[0]
+            if name.startswith("layer-") and int(name.removeprefix("layer-")) < number:
+                self.storage.delete(file.path)
+
+
+@dataclass(frozen=True)
+class BucketReader:
+    """What a worker needs to read one bucket of a stream; pickles."""
+
+    storage: Storage
+    layers: tuple[Layer, ...]
+    value_types: Mapping[str, Mapping[str, ColumnType]]  # by clock and value
+    key_columns: tuple[str, ...]
+
+    @classmethod
+    def of(cls, table: FactTable, layers: Sequence[Layer]) -> BucketReader:
+        types = {clock.name: {value.name: value.type for value in values} for clock, values in table.stream.clocks.items()}
+        return cls(table.storage, tuple(layers), types, tuple(table.key_columns))
+
+    def read(self, bucket: int) -> pa.Table | None:
+        """All facts of a bucket that stand, sorted by clock, entity, at, known time and key; None where there are none."""
+        layered = len(self.layers) > 1
+        values = {name for types in self.value_types.values() for name in types}
+        columns = [*_CLOCK_COLUMNS, *sorted(values)]
+        columns += ["known", "key", *self.key_columns] if layered else []
+        parts: list[pa.Table] = []
+        for layer in self.layers:
+            if layer.replaced and parts:
+                gone = self._replaced(layer.replaced)
+                if len(gone):
+                    parts = [part.filter(pc.invert(pc.is_in(part["key"], value_set=gone))) for part in parts]
+            for path in layer.files.get(str(bucket), ()):
+                with self.storage.open_input(path) as stream:
+                    parts.append(pq.read_table(stream, columns=columns, use_threads=False))
+        if not parts:
+            return None
+        table = pa.concat_tables(parts, promote_options="default")
+        if layered:
+            table = table.sort_by([(name, "ascending") for name in (*ORDER, *self.key_columns)])
+        return table
+
+    def _replaced(self, path: str) -> pa.Array:
+        keys = []
+        for file in self.storage.list(path):
+            if file.path.endswith(".parquet"):
+                with self.storage.open_input(file.path) as stream:
+                    keys.append(pq.read_table(stream, columns=["key"])["key"])
+        return pa.chunked_array(keys).combine_chunks() if keys else pa.array([], pa.int64())
+
+    def facts(self, table: pa.Table, entities: pa.Array) -> Iterator[tuple[str, Facts]]:
+        """Each clock's facts of the given entities (sorted by their bytes, without repeats)."""
+        clocks = table["clock"].combine_chunks()
+        for clock, types in self.value_types.items():
+            part = table.filter(pc.equal(clocks, clock))
+            codes = pc.index_in(part["entity"].combine_chunks(), value_set=entities)
+            if codes.null_count:
+                part, codes = part.filter(codes.is_valid()), codes.drop_null()
+            values = {name: _values(part[name].combine_chunks(), type_) for name, type_ in types.items()}
+            times = [part[name].to_numpy() for name in ("at", "valid_from", "valid_until")]
+            yield clock, Facts(codes.to_numpy(zero_copy_only=False).astype(np.int64), times[0], times[1], times[2], values)
+
+    def entities(self, table: pa.Table, clock: str) -> pa.Array:
+        """The entities with facts on a clock, sorted by their bytes."""
+        found = table.filter(pc.equal(table["clock"], clock))["entity"].unique()
+        return found.sort() if len(found) else found
+
+
+def _values(column: pa.Array, type_: ColumnType) -> Values:
+    present = column.is_valid().to_numpy(zero_copy_only=False)
+    if type_ == "string":
+        words = column.drop_null().unique().sort()
+        codes = pc.index_in(column, value_set=words).fill_null(0) if len(words) else pa.array(np.zeros(len(column), dtype=np.int32))
+        return Values(type_, codes.to_numpy(zero_copy_only=False).astype(np.int64), present, tuple(words.to_pylist()))
+    if type_ == "boolean":
+        return Values(type_, column.fill_null(False).to_numpy(zero_copy_only=False), present)
+    return Values(type_, column.fill_null(0).to_numpy(zero_copy_only=False), present)

@@ -1,0 +1,537 @@
+"""Compiles feature groups into the facts to prepare, the windows to answer and the expressions to derive. No Spark."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+
+from conf.catalogue import Catalogue
+from conf.errors import did_you_mean
+from conf.expressions import Expression, ExpressionError, parse, parse_condition
+from conf.naming import SNAPSHOT_COLUMNS, column_name
+from conf.specs import Aggregate, ColumnType, FeatureGroup, Input, Scoring, Source, State
+from conf.windows import Window
+from conf.yaml_file import Place
+from transforms.operations import OPERATIONS, Operation
+
+LIFETIME = Window("lifetime")
+SETTLEMENT: Mapping[str, ColumnType] = {"paid_amount": "money", "paid_at": "timestamp", "last_paid_at": "timestamp"}
+_WORDS = re.compile(r"'(?:[^']|'')*'|[A-Za-z_][A-Za-z0-9_]*(?:\s*\()?")
+
+
+@dataclass(frozen=True)
+class FactValue:
+    """One value that facts keep: Spark SQL over the source's columns; null where the fact was filtered out."""
+
+    name: str
+    type: ColumnType
+    sql: str
+    ordered: bool = False  # whether an operation asks which of two facts of one moment came first
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When facts count and hold. SQL over the source's columns, None: the event time, and no limits.
+
+    `masks`: the mutable timestamps on which the values depend. `settles`: whether they depend on child rows.
+    """
+
+    at: str | None = None
+    from_: str | None = None
+    until: str | None = None
+    masks: tuple[str, ...] = ()
+    settles: bool = False
+
+    @property
+    def name(self) -> str:
+        return "t_" + _digest(asdict(self))
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """`SettledBy`, compiled: SQL over the child's columns (`amount`, `where`) and the parent's (`on`, `due`)."""
+
+    source: str
+    on: tuple[tuple[str, str], ...]
+    amount: str
+    where: str
+    due: str
+    masks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A source prepared for one kind of entity, once for all groups: its facts on each clock."""
+
+    name: str
+    entity: str
+    source: str
+    entity_column: str
+    via: str | None
+    settlement: Settlement | None
+    clocks: Mapping[Clock, tuple[FactValue, ...]]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source that its facts are made from."""
+        named = [self.source, self.via, self.settlement.source if self.settlement else None]
+        return tuple(dict.fromkeys(name for name in named if name))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a snapshot. `words`: what it is; `null_when`: what a missing value means."""
+
+    name: str
+    feature: str
+    type: ColumnType
+    words: str
+    null_when: str
+    online: bool
+    internal: bool
+    scoring: Scoring
+    op: str | None = None
+    window: Window | None = None
+    by_value: str | None = None
+    of_type: ColumnType | None = None
+
+    @property
+    def nullable(self) -> bool:
+        return self.null_when != ""
+
+    @property
+    def decimal_digits(self) -> int:
+        """Of money: sums and derived amounts have 28 digits, single amounts and means 18."""
+        return 28 if self.op in ("sum", None) else 18
+
+
+@dataclass(frozen=True)
+class WindowColumn:
+    """A column answered from the facts of a stream on one clock."""
+
+    column: Column
+    stream: str
+    clock: str
+    value: str
+    window: Window
+    lag: int
+    ahead: bool
+
+
+@dataclass(frozen=True)
+class DerivedColumn:
+    """A column computed from others: DuckDB SQL over `uses`."""
+
+    column: Column
+    sql: str
+    uses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CompiledGroup:
+    """What the engine needs to answer a feature group."""
+
+    name: str
+    entity: str
+    spine: tuple[str, str, str]  # stream, clock, value: an entity with a value before T gets a row
+    presence: tuple[tuple[str, str, str], ...]  # the same of every input: any value means has_history
+    windows: tuple[WindowColumn, ...]
+    derived: tuple[DerivedColumn, ...]
+    version: str
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The features in order of definition, those of `internal` left out."""
+        every = [*(w.column for w in self.windows), *(d.column for d in self.derived)]
+        return tuple(column for column in every if not column.internal)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        named = [self.spine[0], *(p[0] for p in self.presence), *(w.stream for w in self.windows)]
+        return tuple(dict.fromkeys(named))
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """All groups of a catalogue and the streams that they share."""
+
+    zone: str
+    groups: Mapping[str, CompiledGroup]
+    streams: Mapping[str, Stream]
+    sources: Mapping[str, Source]
+
+    def sources_of(self, group: CompiledGroup) -> tuple[str, ...]:
+        named = (source for stream in group.streams for source in self.streams[stream].sources)
+        return tuple(dict.fromkeys(named))
+
+
+def compile_groups(catalogue: Catalogue, zone: str) -> Compiled:
+    """Compile every group of a catalogue. Raises DefinitionError with file and line for what can't be."""
+    streams = _Streams()
+    drafts = [_GroupCompiler(group, catalogue, zone, streams) for group in catalogue.groups.values()]
+    finished = streams.finish()
+    groups = {draft.group.name: draft.finish(finished) for draft in drafts}
+    return Compiled(zone, groups, {stream.name: stream for stream in finished.values()}, catalogue.sources)
+
+
+StreamKey = tuple[str, str, str, str | None, Settlement | None]
+
+
+@dataclass
+class _Streams:
+    """Collects what all groups need of each source."""
+
+    clocks: dict[StreamKey, dict[Clock, dict[str, FactValue]]] = field(default_factory=dict)
+
+    def add(self, key: StreamKey, clock: Clock, type_: ColumnType, sql: str, *, ordered: bool = False) -> FactValue:
+        value = FactValue("v_" + _digest([type_, sql, ordered]), type_, sql, ordered)
+        self.clocks.setdefault(key, {}).setdefault(clock, {})[value.name] = value
+        return value
+
+    def finish(self) -> dict[StreamKey, Stream]:
+        result = {}
+        for key, clocks in self.clocks.items():
+            entity, source, entity_column, via, settlement = key
+            ordered = {c: tuple(sorted(v.values(), key=lambda value: value.name)) for c, v in sorted(clocks.items(), key=lambda i: i[0].name)}
+            meaning = [entity, source, entity_column, via, asdict(settlement) if settlement else None]
+            meaning += [[asdict(c), [asdict(v) for v in values]] for c, values in ordered.items()]
+            result[key] = Stream(f"{source}-{_digest(meaning)}", entity, source, entity_column, via, settlement, ordered)
+        return result
+
+
+@dataclass(frozen=True)
+class _Draft:
+    column: Column
+    key: StreamKey
+    clock: Clock
+    value: FactValue
+    window: Window
+    lag: int = 0
+    ahead: bool = False
+
+
+class _GroupCompiler:
+    """One group: checks it against its sources, collects its facts, names its columns."""
+
+    def __init__(self, group: FeatureGroup, catalogue: Catalogue, zone: str, streams: _Streams) -> None:
+        self.group = group
+        self.catalogue = catalogue
+        self.zone = zone
+        self.streams = streams
+        self.drafts: list[_Draft] = []
+        self.derived: list[DerivedColumn] = []
+        self.names: dict[str, ColumnType] = {}
+        spine_key: StreamKey = (group.record_identifier, group.spine, group.record_identifier, None, None)
+        self.spine = self._presence(spine_key)
+        self.presence: list[tuple[StreamKey, Clock, FactValue]] = []
+        for index, item in enumerate(group.inputs):
+            self._input(("inputs", index), item)
+        for index in range(len(group.derived)):
+            self._derived(("derived", index), index)
+
+    def finish(self, streams: Mapping[StreamKey, Stream]) -> CompiledGroup:
+        def place(key: StreamKey, clock: Clock, value: FactValue) -> tuple[str, str, str]:
+            return streams[key].name, clock.name, value.name
+
+        windows = tuple(
+            WindowColumn(d.column, *place(d.key, d.clock, d.value), d.window, d.lag, d.ahead) for d in self.drafts
+        )
+        group = CompiledGroup(
+            self.group.name,
+            self.group.record_identifier,
+            place(*self.spine),
+            tuple(dict.fromkeys(place(*item) for item in self.presence)),
+            windows,
+            tuple(self.derived),
+            "",
+        )
+        return CompiledGroup(**{**group.__dict__, "version": self._version(streams)})
+
+    def _version(self, streams: Mapping[StreamKey, Stream]) -> str:
+        """The hash of what the group means: names, order and comments of unused parts don't matter, formulas do."""
+        sources = {name for key in streams for name in streams[key].sources}
+        meaning = {
+            "entity": self.group.record_identifier,
+            "spine": self.group.spine,
+            "zone": self.zone,
+            "columns": sorted(
+                [d.column.name, d.column.type, d.column.op or "", *map(_plain, d.key), _plain(d.clock), d.value.sql, str(d.window),
+                 str(d.lag), str(d.ahead), str(d.column.internal)]
+                for d in self.drafts
+            ),
+            "derived": sorted([d.column.name, d.column.type, d.sql, str(d.column.internal)] for d in self.derived),
+            "sources": {
+                name: source_meaning(self.catalogue.sources[name])
+                for name in sorted({s for d in self.drafts for s in _named(d.key)} | {self.group.spine} & sources)
+            },
+        }  # fmt: skip
+        return _digest(meaning, 16)
+
+    def _presence(self, key: StreamKey) -> tuple[StreamKey, Clock, FactValue]:
+        clock = Clock()
+        return key, clock, self.streams.add(key, clock, "boolean", "true")
+
+    def _fail(self, place: Place, message: str) -> Exception:
+        return self.catalogue.problem(self.group, place, message)
+
+    def _parse(self, place: Place, text: str, columns: Mapping[str, ColumnType], *, condition: bool = False) -> Expression:
+        try:
+            return (parse_condition if condition else parse)(text, columns, zone=self.zone)
+        except ExpressionError as problem:
+            raise self._fail(place, str(problem)) from problem
+
+    def _input(self, place: Place, item: Input) -> None:
+        source = self.catalogue.sources[item.source]
+        columns: dict[str, ColumnType] = {name: column.type for name, column in source.columns.items() if column.personal != "drop"}
+        entity_column, via = self._entity(place, item, source)
+        settlement = self._settlement(place, item, columns)
+        if settlement:
+            columns |= SETTLEMENT
+        key: StreamKey = (self.group.record_identifier, item.source, entity_column, via, settlement)
+        self.presence.append(self._presence(key))
+        named: dict[str, str] = {}
+        for name, text in item.columns.items():
+            spot = (*place, "columns", name)
+            if name in columns:
+                raise self._fail(spot, f"'{name}' is a column of '{item.source}' already; choose another name")
+            named[name] = f"({_inline(text, named)})"
+            self._parse(spot, named[name], columns)
+        for kind, features in (("aggregates", item.aggregates), ("states", item.states)):
+            for index, feature in enumerate(features):
+                self._feature((*place, kind, index), feature, source, columns, key, named)
+
+    def _entity(self, place: Place, item: Input, source: Source) -> tuple[str, str | None]:
+        identifier = self.group.record_identifier
+        wanted = item.entity or identifier
+        spot = (*place, "entity") if item.entity else (*place, "source")
+        if isinstance(wanted, str):
+            if wanted not in source.columns:
+                raise self._fail(
+                    spot,
+                    f"'{source.name}' has no column '{wanted}' to give the {identifier}; name one (entity: <column>) or a join"
+                    f" (entity: {{{identifier}: via <source>}}); columns: {', '.join(source.columns)}",
+                )
+            return wanted, None
+        if list(wanted) != [identifier] or not wanted[identifier].startswith("via "):
+            raise self._fail(spot, f"write the join that brings the entity as {{{identifier}: via <source>}}")
+        via = wanted[identifier].removeprefix("via ").strip()
+        if via not in self.catalogue.sources:
+            raise self._fail(spot, f"no source named '{via}'{did_you_mean(via, self.catalogue.sources)}")
+        parent = self.catalogue.sources[via]
+        missing = [name for name in parent.key if name not in source.columns]
+        if missing or identifier not in parent.columns:
+            raise self._fail(
+                spot, f"'{via}' can't bring {identifier}: '{source.name}' must have its key ({', '.join(parent.key)}) and '{via}' {identifier}"
+            )
+        return identifier, via
+
+    def _settlement(self, place: Place, item: Input, columns: Mapping[str, ColumnType]) -> Settlement | None:
+        spec = item.settled_by
+        if spec is None:
+            return None
+        place = (*place, "settled_by")
+        child = self.catalogue.sources[spec.source]
+        child_columns = {name: column.type for name, column in child.columns.items()}
+        on = []
+        for name, text in spec.on.items():
+            if name not in child_columns:
+                raise self._fail((*place, "on", name), f"'{child.name}' has no column '{name}'{did_you_mean(name, child_columns)}")
+            on.append((name, self._parse((*place, "on", name), text, columns).spark()))
+        amount = self._parse((*place, "amount"), spec.amount, child_columns)
+        due = self._parse((*place, "due"), spec.due, columns)
+        for name, expression in (("amount", amount), ("due", due)):
+            if expression.type not in ("money", "integer"):
+                raise self._fail((*place, name), f"'{expression.text}' is {expression.type}; it must be money")
+        where = self._parse((*place, "where"), spec.where, child_columns, condition=True) if spec.where else None
+        used = amount.columns | (where.columns if where else frozenset())
+        return Settlement(spec.source, tuple(on), amount.spark(), where.spark() if where else "true", due.spark(), _masks(child, used))
+
+    def _feature(
+        self,
+        place: Place,
+        feature: Aggregate | State,
+        source: Source,
+        columns: Mapping[str, ColumnType],
+        key: StreamKey,
+        named: Mapping[str, str],
+    ) -> None:
+        operation = OPERATIONS.get(feature.op)
+        if operation is None:
+            known = ", ".join(sorted(OPERATIONS))
+            raise self._fail((*place, "op"), f"no operation named '{feature.op}'{did_you_mean(feature.op, OPERATIONS)}; known: {known}")
+
+        def parsed(name: str, text: str | None, *, condition: bool = False) -> Expression | None:
+            return None if text is None else self._parse((*place, name), _inline(text, named), columns, condition=condition)
+
+        of, where = parsed("of", feature.of), parsed("where", feature.where, condition=True)
+        if of is None and operation.needs_of:
+            raise self._fail(place, f"operation '{feature.op}' needs `of`: the value that it takes")
+        if of is not None and of.type not in operation.takes:
+            takes = ", ".join(sorted(operation.takes))
+            raise self._fail((*place, "of"), f"'{feature.of}' is {of.type}; operation '{feature.op}' takes {takes}")
+        if of is None and where is None and operation.judges:
+            raise self._fail(place, f"operation '{feature.op}' needs `of` or `where`: the condition that it judges")
+
+        def time(name: str, text: str | None) -> Expression | None:
+            """A date is the start of that local day."""
+            moment = parsed(name, text)
+            if moment is None or moment.type == "timestamp":
+                return moment
+            if moment.type != "date":
+                raise self._fail((*place, name), f"'{text}' is {moment.type}; it must be a timestamp or a date")
+            return parsed(name, f"start_of_day({text})")
+
+        at, windows, lags, ahead = None, (LIFETIME,), (0,), False
+        if isinstance(feature, Aggregate):
+            at = time("at", feature.at)
+            windows, lags, ahead = feature.windows or windows, feature.lag or lags, feature.ahead
+            if ahead and any(window.kind != "days" for window in windows):
+                raise self._fail((*place, "windows"), "a window ahead of the cut-off is a number of days, such as '30d'")
+            if ahead and not feature.windows:
+                raise self._fail(place, "`ahead` needs `windows`")
+        since, until = time("from", feature.from_), time("until", feature.until)
+        if len(feature.by) > 1:
+            raise self._fail((*place, "by"), "`by` takes one column")
+        used = frozenset().union(*(e.columns for e in (of, where, at, since, until) if e))
+        for column in feature.by:
+            if columns.get(column) != "string":
+                raise self._fail((*place, "by", column), f"`by` takes a string column{did_you_mean(column, columns)}; '{column}' is not one")
+            used |= {column}
+        limits = [moment.spark() if moment else None for moment in (at, since, until)]
+        clock = Clock(*limits, _masks(source, used), bool(used & set(SETTLEMENT)))
+        for by_value, split in [(None, None), *_splits(feature.by)]:
+            type_: ColumnType = of.type if of else "boolean"
+            value = self.streams.add(key, clock, type_, _value_sql(operation, of, where, split), ordered=operation.ordered)
+            for window in windows:
+                for lag in lags:
+                    column = self._column(place, feature, operation, by_value, window, lag, ahead, of)
+                    self.drafts.append(_Draft(column, key, clock, value, window, lag, ahead))
+
+    def _column(
+        self,
+        place: Place,
+        feature: Aggregate | State,
+        operation: Operation,
+        by_value: str | None,
+        window: Window,
+        lag: int,
+        ahead: bool,
+        of: Expression | None,
+    ) -> Column:
+        has_window = isinstance(feature, Aggregate) and bool(feature.windows)
+        name = self._name(place, feature.name, by_value=by_value, window=window if has_window else None, lag=lag)
+        type_ = operation.type_of(of.type if of else None)
+        self.names[name] = type_
+        words = feature.description or _in_words(operation, feature)
+        if by_value is not None:
+            words += f", {next(iter(feature.by))} {by_value}"
+        if has_window:
+            words += f" in the {window.count} local days after the cut-off" if ahead else f" {window.describe()}"
+        if lag:
+            words += f", {lag} days earlier"
+        empty = "" if operation.empty != "null" else "no such fact in the window"
+        return Column(
+            name, feature.name, type_, words, empty, feature.online, feature.internal, feature.scoring,
+            feature.op, window if has_window else None, by_value, of.type if of else None,
+        )  # fmt: skip
+
+    def _name(self, place: Place, feature: str, *, by_value: str | None = None, window: Window | None = None, lag: int = 0) -> str:
+        try:
+            name = column_name(feature, by_value=by_value, window=window, lag_days=lag)
+        except ValueError as problem:
+            raise self._fail((*place, "name"), str(problem)) from problem
+        if name in self.names or name in (self.group.record_identifier, *SNAPSHOT_COLUMNS):
+            raise self._fail((*place, "name"), f"column '{name}' is there already; choose another name")
+        return name
+
+    def _derived(self, place: Place, index: int) -> None:
+        spec = self.group.derived[index]
+        for window in spec.windows or (None,):
+            text = spec.expr.replace("{w}", str(window)) if window else spec.expr
+            expression = self._parse((*place, "expr"), text, dict(self.names))
+            name = self._name(place, spec.name, window=window)
+            self.names[name] = expression.type
+            words = (spec.description or spec.name.replace("_", " ")) + (f" {window.describe()}" if window else "") + f": {text}"
+            column = Column(
+                name, spec.name, expression.type, words, "an input is null, or a denominator 0",
+                spec.online, spec.internal, spec.scoring, None, window,
+            )  # fmt: skip
+            self.derived.append(DerivedColumn(column, expression.duckdb(), tuple(sorted(expression.columns))))
+
+
+def source_meaning(source: Source) -> dict[str, object]:
+    """What of a source decides the numbers: its types, keys, clocks and zones, not its place or its prose."""
+    return {
+        "columns": {name: [column.type, source.zone_of(name)] for name, column in source.columns.items()},
+        "key": source.key,
+        "version": source.version,
+        "event_time": source.event_time.model_dump(),
+        "known_time": source.known_time.model_dump() if source.known_time else None,
+        "grace": source.grace / timedelta(microseconds=1),
+        "mutable": {name: sorted(columns) for name, columns in source.mutable.items()},
+    }
+
+
+def _masks(source: Source, used: Iterable[str]) -> tuple[str, ...]:
+    """The mutable timestamps on which any of the used columns depends."""
+    wanted = set(used)
+    return tuple(sorted(name for name, settled in source.mutable.items() if wanted & {name, *settled}))
+
+
+def _splits(by: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    """Each declared value with the SQL condition of its facts; `other` is everything else, null included."""
+    result = []
+    for column, values in by.items():
+        quoted = {value: "'" + value.replace("'", "''") + "'" for value in values if value != "other"}
+        for value in values:
+            if value == "other":
+                condition = f"(`{column}` is null or `{column}` not in ({', '.join(quoted.values())}))" if quoted else "true"
+            else:
+                condition = f"`{column}` = {quoted[value]}"
+            result.append((value, condition))
+    return result
+
+
+def _value_sql(operation: Operation, of: Expression | None, where: Expression | None, split: str | None) -> str:
+    conditions = [c for c in (f"({where.spark()})" if where else None, f"({split})" if split else None) if c]
+    condition = " and ".join(conditions)
+    if of is not None:
+        value = of.spark()
+    elif operation.judges:
+        return f"coalesce({condition}, false)"
+    else:
+        value = "true"
+    return f"case when {condition} then {value} end" if condition else value
+
+
+def _in_words(operation: Operation, feature: Aggregate | State) -> str:
+    words = operation.in_words
+    if feature.of:
+        words += f" {feature.of}"
+    if isinstance(feature, State):
+        words += f" holding at the cut-off (from {feature.from_}" + (f" until {feature.until}" if feature.until else "") + ")"
+    elif feature.at:
+        words += f" at {feature.at}"
+    return words + (f" where {feature.where}" if feature.where else "")
+
+
+def _inline(text: str, named: Mapping[str, str]) -> str:
+    """Replace names of `columns:` by their expressions, leaving quoted text and function names alone."""
+    return _WORDS.sub(lambda match: named.get(match[0], match[0]), text)
+
+
+def _named(key: StreamKey) -> list[str]:
+    return [name for name in (key[1], key[3], key[4].source if key[4] else None) if name]
+
+
+def _plain(value: object) -> str:
+    return json.dumps(asdict(value) if hasattr(value, "__dataclass_fields__") else value, sort_keys=True, default=str)  # type: ignore[call-overload]
+
+
+def _digest(meaning: object, length: int = 10) -> str:
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True, default=str).encode()).hexdigest()[:length]
+
