@@ -57,13 +57,22 @@ class FactTable:
         return found[last_base:]
 
     def add(
-        self, facts: DataFrame, *, number: int, base: bool, bucket_bits: int, curated: Mapping[str, int], replaced: DataFrame | None
+        self,
+        facts: DataFrame,
+        *,
+        number: int,
+        base: bool,
+        bucket_bits: int,
+        curated: Mapping[str, int],
+        replaced: DataFrame | None,
     ) -> Layer:
         """Write a layer and then its manifest, which makes it count. `replaced`: rows with `key`, or None."""
         folder = f"{self.path}/layer-{number:06d}"
         shuffled = facts.repartition(1 << bucket_bits, "bucket") if bucket_bits else facts.coalesce(1)
         in_order = shuffled.sortWithinPartitions("bucket", *ORDER, *self.key_columns)
-        in_order.write.mode("overwrite").partitionBy("bucket").option("compression", "zstd").parquet(self.storage.uri(f"{folder}/facts"))
+        in_order.write.mode("overwrite").partitionBy("bucket").option("compression", "zstd").parquet(
+            self.storage.uri(f"{folder}/facts")
+        )
         files: dict[str, list[str]] = {}
         for file in self.storage.list(f"{folder}/facts"):
             if file.path.endswith(".parquet"):
@@ -155,7 +164,9 @@ def _values(column: pa.Array, type_: ColumnType) -> Values:
     present = column.is_valid().to_numpy(zero_copy_only=False)
     if type_ == "string":
         words = column.drop_null().unique().sort()
-        codes = pc.index_in(column, value_set=words).fill_null(0) if len(words) else pa.array(np.zeros(len(column), dtype=np.int32))
+        codes = (
+            pc.index_in(column, value_set=words).fill_null(0) if len(words) else pa.array(np.zeros(len(column), dtype=np.int32))
+        )
         return Values(type_, codes.to_numpy(zero_copy_only=False).astype(np.int64), present, tuple(words.to_pylist()))
     if type_ == "boolean":
         return Values(type_, column.fill_null(False).to_numpy(zero_copy_only=False), present)

@@ -1,4 +1,4 @@
-"""Curated rows -> facts: entity, at, valid from and until, values; in buckets of entities. Rule 3 of the two clocks lives here."""
+"""Curated rows -> facts: entity, at, valid from and until, values; in buckets of entities. The two clocks meet here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from conf.specs import Source
 from transforms.calendar import FOREVER
@@ -14,6 +15,17 @@ from transforms.feature_group import Clock, FactValue, Settlement, Stream
 
 FOREVER_SQL = f"{int(FOREVER)}L"
 ORDER = ("clock", "entity", "at", "known")  # and then the primary key
+
+
+CURATED_TYPES = {"integer": "bigint", "number": "double", "money": "decimal(18,2)"}  # the others are called alike
+
+
+def curated_schema(source: Source) -> StructType:
+    """The columns of a curated table, for a source of which nothing has come yet."""
+    declared = [(name, column.type) for name, column in source.columns.items() if column.personal != "drop"]
+    columns = [f"`{name}` {CURATED_TYPES.get(type_, type_)}" for name, type_ in declared]
+    columns += ["_event_time timestamp", "_known_time timestamp", "_file string", "_line bigint", "_row_hash string"]
+    return StructType.fromDDL(", ".join([*columns, "_run string", "_month string"]))
 
 
 def key_columns(source: Source) -> list[str]:
@@ -58,7 +70,9 @@ def versions(curated: DataFrame, source: Source) -> DataFrame:
     rows = curated.withColumn("_from", since)
     if source.version is None:
         return rows.withColumn("_until", F.expr(FOREVER_SQL))
-    later = Window.partitionBy(*source.key).orderBy(F.col(source.version).asc_nulls_first()).rowsBetween(1, Window.unboundedFollowing)
+    later = (
+        Window.partitionBy(*source.key).orderBy(F.col(source.version).asc_nulls_first()).rowsBetween(1, Window.unboundedFollowing)
+    )
     until = F.coalesce(F.min("_from").over(later), F.expr(FOREVER_SQL))
     return rows.withColumn("_until", until).where("_from < _until")
 
@@ -155,7 +169,9 @@ def _masked(rows: DataFrame, source: Source, masks: Sequence[str], boundaries: S
     for name in masks:
         for column in (name, *source.mutable[name]):
             visible[column] = F.when(F.unix_micros(name) < F.col("_since"), F.col(column))
-    kept = [visible[name].alias(name) if name in visible else F.col(name) for name in rows.columns if name not in ("_from", "_until")]
+    kept = [
+        visible[name].alias(name) if name in visible else F.col(name) for name in rows.columns if name not in ("_from", "_until")
+    ]
     ends = F.coalesce(F.expr("get(_cuts, _place + 1)"), F.col("_until"))
     return spans.select(*kept, F.col("_since").alias("_from"), ends.alias("_until"))
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 
+from conf.expressions import Expression, ExpressionError, parse, parse_condition
+
 from conf.catalogue import Catalogue
 from conf.errors import did_you_mean
-from conf.expressions import Expression, ExpressionError, parse, parse_condition
 from conf.naming import SNAPSHOT_COLUMNS, column_name
 from conf.specs import Aggregate, ColumnType, FeatureGroup, Input, Scoring, Source, State
 from conf.windows import Window
@@ -196,7 +197,10 @@ class _Streams:
         result = {}
         for key, clocks in self.clocks.items():
             entity, source, entity_column, via, settlement = key
-            ordered = {c: tuple(sorted(v.values(), key=lambda value: value.name)) for c, v in sorted(clocks.items(), key=lambda i: i[0].name)}
+            ordered = {
+                c: tuple(sorted(v.values(), key=lambda value: value.name))
+                for c, v in sorted(clocks.items(), key=lambda i: i[0].name)
+            }
             meaning = [entity, source, entity_column, via, asdict(settlement) if settlement else None]
             meaning += [[asdict(c), [asdict(v) for v in values]] for c, values in ordered.items()]
             result[key] = Stream(f"{source}-{_digest(meaning)}", entity, source, entity_column, via, settlement, ordered)
@@ -237,9 +241,7 @@ class _GroupCompiler:
         def place(key: StreamKey, clock: Clock, value: FactValue) -> tuple[str, str, str]:
             return streams[key].name, clock.name, value.name
 
-        windows = tuple(
-            WindowColumn(d.column, *place(d.key, d.clock, d.value), d.window, d.lag, d.ahead) for d in self.drafts
-        )
+        windows = tuple(WindowColumn(d.column, *place(d.key, d.clock, d.value), d.window, d.lag, d.ahead) for d in self.drafts)
         group = CompiledGroup(
             self.group.name,
             self.group.record_identifier,
@@ -259,8 +261,8 @@ class _GroupCompiler:
             "spine": self.group.spine,
             "zone": self.zone,
             "columns": sorted(
-                [d.column.name, d.column.type, d.column.op or "", *map(_plain, d.key), _plain(d.clock), d.value.sql, str(d.window),
-                 str(d.lag), str(d.ahead), str(d.column.internal)]
+                [d.column.name, d.column.type, d.column.op or "", *map(_plain, d.key), _plain(d.clock), d.value.sql,
+                 str(d.window), str(d.lag), str(d.ahead), str(d.column.internal)]
                 for d in self.drafts
             ),
             "derived": sorted([d.column.name, d.column.type, d.sql, str(d.column.internal)] for d in self.derived),
@@ -286,7 +288,9 @@ class _GroupCompiler:
 
     def _input(self, place: Place, item: Input) -> None:
         source = self.catalogue.sources[item.source]
-        columns: dict[str, ColumnType] = {name: column.type for name, column in source.columns.items() if column.personal != "drop"}
+        columns: dict[str, ColumnType] = {
+            name: column.type for name, column in source.columns.items() if column.personal != "drop"
+        }
         entity_column, via = self._entity(place, item, source)
         settlement = self._settlement(place, item, columns)
         if settlement:
@@ -325,7 +329,8 @@ class _GroupCompiler:
         missing = [name for name in parent.key if name not in source.columns]
         if missing or identifier not in parent.columns:
             raise self._fail(
-                spot, f"'{via}' can't bring {identifier}: '{source.name}' must have its key ({', '.join(parent.key)}) and '{via}' {identifier}"
+                spot,
+                f"'{via}' can't bring {identifier}: '{source.name}' must have its key ({', '.join(parent.key)}) and '{via}' {identifier}",
             )
         return identifier, via
 
@@ -339,7 +344,9 @@ class _GroupCompiler:
         on = []
         for name, text in spec.on.items():
             if name not in child_columns:
-                raise self._fail((*place, "on", name), f"'{child.name}' has no column '{name}'{did_you_mean(name, child_columns)}")
+                raise self._fail(
+                    (*place, "on", name), f"'{child.name}' has no column '{name}'{did_you_mean(name, child_columns)}"
+                )
             on.append((name, self._parse((*place, "on", name), text, columns).spark()))
         amount = self._parse((*place, "amount"), spec.amount, child_columns)
         due = self._parse((*place, "due"), spec.due, columns)
@@ -348,7 +355,9 @@ class _GroupCompiler:
                 raise self._fail((*place, name), f"'{expression.text}' is {expression.type}; it must be money")
         where = self._parse((*place, "where"), spec.where, child_columns, condition=True) if spec.where else None
         used = amount.columns | (where.columns if where else frozenset())
-        return Settlement(spec.source, tuple(on), amount.spark(), where.spark() if where else "true", due.spark(), _masks(child, used))
+        return Settlement(
+            spec.source, tuple(on), amount.spark(), where.spark() if where else "true", due.spark(), _masks(child, used)
+        )
 
     def _feature(
         self,
@@ -362,7 +371,9 @@ class _GroupCompiler:
         operation = OPERATIONS.get(feature.op)
         if operation is None:
             known = ", ".join(sorted(OPERATIONS))
-            raise self._fail((*place, "op"), f"no operation named '{feature.op}'{did_you_mean(feature.op, OPERATIONS)}; known: {known}")
+            raise self._fail(
+                (*place, "op"), f"no operation named '{feature.op}'{did_you_mean(feature.op, OPERATIONS)}; known: {known}"
+            )
 
         def parsed(name: str, text: str | None, *, condition: bool = False) -> Expression | None:
             return None if text is None else self._parse((*place, name), _inline(text, named), columns, condition=condition)
@@ -399,7 +410,9 @@ class _GroupCompiler:
         used = frozenset().union(*(e.columns for e in (of, where, at, since, until) if e))
         for column in feature.by:
             if columns.get(column) != "string":
-                raise self._fail((*place, "by", column), f"`by` takes a string column{did_you_mean(column, columns)}; '{column}' is not one")
+                raise self._fail(
+                    (*place, "by", column), f"`by` takes a string column{did_you_mean(column, columns)}; '{column}' is not one"
+                )
             used |= {column}
         limits = [moment.spark() if moment else None for moment in (at, since, until)]
         clock = Clock(*limits, _masks(source, used), bool(used & set(SETTLEMENT)))
@@ -439,7 +452,9 @@ class _GroupCompiler:
             feature.op, window if has_window else None, by_value, of.type if of else None,
         )  # fmt: skip
 
-    def _name(self, place: Place, feature: str, *, by_value: str | None = None, window: Window | None = None, lag: int = 0) -> str:
+    def _name(
+        self, place: Place, feature: str, *, by_value: str | None = None, window: Window | None = None, lag: int = 0
+    ) -> str:
         try:
             name = column_name(feature, by_value=by_value, window=window, lag_days=lag)
         except ValueError as problem:
@@ -534,4 +549,3 @@ def _plain(value: object) -> str:
 
 def _digest(meaning: object, length: int = 10) -> str:
     return hashlib.sha256(json.dumps(meaning, sort_keys=True, default=str).encode()).hexdigest()[:length]
-
