@@ -87,7 +87,8 @@ class RowRule(Spec):
 class TimeColumn(Spec):
     """A source's event or known time: a timestamp column, or the start or end of a local date.
 
-    In YAML: `created_at`, `end_of_day(day)`, `start_of_day(due_date)` or `end_of_month(month)`.
+    In YAML: `created_at`, `end_of_day(day)`, `start_of_day(due_date)` or `end_of_month(month)`. The end is the last microsecond
+    of the local day (or of the month that holds the date), so that what is true at a day's end counts on that day.
     """
 
     column: str
