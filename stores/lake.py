@@ -1,0 +1,268 @@
+"""Our own tables under one root: curated ledgers with what was taken into them, run manifests, quarantine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from conf.errors import DefinitionError, InputError, PublishError
+from stores.lease import Lease, hold_all
+from stores.storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_COMMIT_FILE = re.compile(r"([0-9]{20})(?:\.json|\.checkpoint(?:\..*)?\.parquet)")
+_METADATA_KEY = "etr_curate"
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("source_or_group", pa.string()),
+        ("file", pa.string()),
+        ("line", pa.int64()),
+        ("key", pa.string()),
+        ("rule", pa.string()),
+        ("reason", pa.string()),
+        ("row", pa.string()),
+    ]
+)
+"""One row for each quarantined row: `rule` and `reason` are joined by `; ` when it breaks several; `row` is JSON text."""
+
+
+@dataclass(frozen=True)
+class TakenFile:
+    """A raw file that a commit took in, wholly. `fingerprint` identifies its content, `tag` spares reading it again."""
+
+    path: str
+    size: int
+    tag: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class CurateCommit:
+    """One commit of a curated table: what was taken in, and what came of it."""
+
+    version: int
+    """The table's version that this commit made."""
+    run_id: str
+    files: tuple[TakenFile, ...]
+    counts: Mapping[str, int]
+    earliest_effect: int | None
+    """Microseconds since 1970 UTC: no cut-off before it sees a row of this commit; None when it kept no row."""
+    partitions: tuple[str, ...]
+    """The values of `_month` among its rows."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> CurateCommit:
+        files = tuple(TakenFile(**file) for file in values["files"])
+        return cls(**{**values, "files": files, "partitions": tuple(values["partitions"])})
+
+
+class CuratedTable:
+    """One curated ledger: a Delta table that only ever grows, and the list of what was taken into it.
+
+    The Delta commit is the truth: it names its files in its metadata. The index beside the table repeats that, so that the
+    log may be cleaned up; whatever a crash kept out of the index is read from the log at the next look.
+    """
+
+    def __init__(self, lake: Lake, source: str) -> None:
+        self.source = source
+        self.name = f"curated/{source}"
+        self.uri = lake.uri("curated", source)
+        self._storage = lake.storage
+        self._index = f"curated/{source}.commits.json"
+
+    def version(self) -> int | None:
+        """The newest version, read from the log's file names; None before the first commit."""
+        return max((number for number, _ in self._log()), default=None)
+
+    def commits(self) -> list[CurateCommit]:
+        """Every commit that took files in, oldest first."""
+        return self._look()[1]
+
+    def taken_files(self) -> dict[str, TakenFile]:
+        """The newest state in which each path was taken in."""
+        return {file.path: file for commit in self.commits() for file in commit.files}
+
+    def read(self, spark: SparkSession, *, runs: Sequence[str] | None = None) -> DataFrame | None:
+        """The table, or the rows that `runs` added; None before the first commit."""
+        if self.version() is None:
+            return None
+        table = spark.read.format("delta").load(self.uri)
+        if runs is None:
+            return table
+        added = [commit for commit in self.commits() if commit.run_id in runs]
+        partitions = sorted({partition for commit in added for partition in commit.partitions})
+        return table.where(table["_month"].isin(partitions) & table["_run"].isin([commit.run_id for commit in added]))
+
+    def check_columns(self, columns: Mapping[str, str]) -> None:
+        """Raises DefinitionError when a column exists with another type; `columns` are Delta type names by column."""
+        version = self.version()
+        if version is None:
+            return
+        from deltalake import DeltaTable
+
+        existing = {field.name: str(field.type.to_json()).strip('"') for field in DeltaTable(self.uri).schema().fields}
+        for name, wanted in columns.items():
+            if existing.get(name, wanted) != wanted:
+                raise DefinitionError(
+                    f"{self.source}: column '{name}' is {wanted} by its definition and {existing[name]} in {self.uri}; "
+                    "a type never changes in place: give the column another name, or curate into another lake"
+                )
+
+    def append(
+        self,
+        df: DataFrame,
+        *,
+        run_id: str,
+        taken: Iterable[TakenFile],
+        counts: Mapping[str, int],
+        earliest_effect: int | None,
+        partitions: Sequence[str],
+        lease: Lease | None = None,
+    ) -> CurateCommit:
+        """Add rows and the files they came from in one commit; columns that are new are null in older rows.
+
+        `counts["kept"]` must be the rows in `df`. Raises LeaseError before the commit when the lease was lost, PublishError
+        after it when the commit holds another number of rows.
+        """
+        before = self.version()
+        files = tuple(taken)
+        facts = {
+            "run_id": run_id,
+            "files": [asdict(file) for file in files],
+            "counts": dict(counts),
+            "earliest_effect": earliest_effect,
+            "partitions": list(partitions),
+        }
+        if lease is not None:
+            lease.check()
+        (
+            df.write.format("delta")
+            .mode("append")
+            .partitionBy("_month")
+            .option("mergeSchema", "true")
+            .option("userMetadata", json.dumps({_METADATA_KEY: facts}, separators=(",", ":")))
+            .save(self.uri)
+        )
+        version = 0 if before is None else before + 1
+        info = self._commit_info(version)
+        if self._facts_of(info) != facts:
+            raise PublishError(f"{self.name}: version {version} is not this run's commit; another writer wrote the table")
+        rows = int((info or {}).get("operationMetrics", {}).get("numOutputRows", counts["kept"]))
+        if rows != counts["kept"]:
+            raise PublishError(
+                f"{self.name}: version {version} holds {rows:,} rows where {counts['kept']:,} were counted; "
+                f"restore the table to the version before it and run again"
+            )
+        self.save_index()
+        return CurateCommit.of({**facts, "version": version})
+
+    def save_index(self) -> None:
+        """Bring the index up to the newest commit; does nothing when it is."""
+        known, commits, written = self._look()
+        if known > written:
+            text = {"version": known, "commits": [commit.to_json() for commit in commits]}
+            self._storage.write(self._index, json.dumps(text, separators=(",", ":")).encode())
+
+    def _look(self) -> tuple[int, list[CurateCommit], int]:
+        """The newest version, its commits, and the version up to which the index had them."""
+        written, commits = -1, []
+        if self._storage.exists(self._index):
+            index = json.loads(self._storage.read(self._index))
+            written, commits = index["version"], [CurateCommit.of(commit) for commit in index["commits"]]
+        newest = written
+        for version, kind in sorted(self._log()):
+            newest = max(newest, version)
+            if kind == "json" and version > written and (facts := self._facts_of(self._commit_info(version))) is not None:
+                commits.append(CurateCommit.of({**facts, "version": version}))
+        if newest < written or (newest == written >= 0 and not self._storage.exists(f"curated/{self.source}/_delta_log")):
+            raise InputError(
+                f"{self.uri}: its index knows version {written}, the table is gone or older; put the table back, or "
+                f"remove {self._storage.uri(self._index)} as well to curate it anew"
+            )
+        return newest, commits, written
+
+    def _log(self) -> list[tuple[int, str]]:
+        folder = f"curated/{self.source}/_delta_log"
+        names = (Path(file.path).name for file in self._storage.list(folder))
+        matches = filter(None, map(_COMMIT_FILE.fullmatch, names))
+        return [(int(match[1]), "json" if match[0].endswith(".json") else "checkpoint") for match in matches]
+
+    def _commit_info(self, version: int) -> dict[str, Any] | None:
+        try:
+            text = self._storage.read(f"curated/{self.source}/_delta_log/{version:020d}.json")
+        except FileNotFoundError:
+            return None
+        actions = (json.loads(line) for line in text.splitlines() if line.startswith(b'{"commitInfo"'))
+        return next((action["commitInfo"] for action in actions), None)
+
+    def _facts_of(self, info: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """What `append` wrote into a commit; None for other commits, such as a compaction."""
+        text = (info or {}).get("userMetadata") or ""
+        if _METADATA_KEY not in text:
+            return None
+        facts: dict[str, Any] = json.loads(text)[_METADATA_KEY]
+        return facts
+
+
+class Lake:
+    """Everything under the lake's root."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.storage: Storage = open_storage(root)
+
+    def __repr__(self) -> str:
+        return f"Lake({self.storage.root!r})"
+
+    def uri(self, *parts: str) -> str:
+        """Where a table or file of the lake lies, as Spark and deltalake take it."""
+        return self.storage.uri("/".join(parts))
+
+    def hold(self, tables: Sequence[str], run_id: str, wait_seconds: float = 0.0) -> AbstractContextManager[list[Lease]]:
+        """Hold the leases on tables such as `curated/accounts` inside the block, ordered by name. Raises LeaseError."""
+        return hold_all(self.storage, tables, run_id, wait_seconds)
+
+    def curated(self, source: str) -> CuratedTable:
+        return CuratedTable(self, source)
+
+    def write_run(self, run_id: str, name: str, content: Mapping[str, Any]) -> str:
+        """Write `runs/<run_id>/<name>.json` and return its URI."""
+        path = f"runs/{run_id}/{name}.json"
+        self.storage.write(path, json.dumps(content, indent=1, default=str).encode())
+        return self.uri(path)
+
+    def quarantine_path(self, run_id: str, what: str) -> str:
+        """Where a run's quarantined rows of a source or group go, below the root; a worker writes it."""
+        return f"quarantine/{run_id}/{what}.parquet"
+
+    def write_quarantine(self, run_id: str, what: str, rows: Iterable[pa.RecordBatch]) -> int:
+        """Write quarantined rows, of QUARANTINE_SCHEMA, and return how many; no file when there are none."""
+        return write_rows(self.storage, self.quarantine_path(run_id, what), rows, QUARANTINE_SCHEMA)
+
+
+def write_rows(storage: Storage, path: str, rows: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
+    """Stream batches to one zstd Parquet file and return the number of rows; no file when there are none."""
+    batches = (batch for batch in rows if batch.num_rows)
+    first = next(batches, None)
+    if first is None:
+        return 0
+    count = 0
+    with storage.open_output(path) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+        for batch in chain([first], batches):
+            writer.write_batch(batch.select(schema.names).cast(schema))
+            count += batch.num_rows
+    return count
