@@ -1,0 +1,111 @@
+"""Opens the SparkSession. The only module that knows which platform it runs on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from conf.errors import EnvironmentProblem, UsageError
+from conf.settings import Settings
+from jobs.java import delta_jars, find_java_home, trust_store_option
+
+_CODE = Path(__file__).resolve().parent.parent
+
+# On every platform.
+_COMMON = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
+_LOCAL = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    # The default of 10,000 tasks a listing is for clusters: VACUUM alone takes minutes with it on a laptop.
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+}
+# For many small queries, as in tests: half the CPU of a start, and slower code in the long run.
+_LIGHT = {
+    "spark.default.parallelism": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
+}
+_LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+
+
+def open_session(settings: Settings, *, light: bool = False) -> SparkSession:
+    """Return the session of this process, started with `settings` if there is none yet.
+
+    Its time zone is UTC, and on a laptop the process's own too, so that a timestamp collected to Python is in UTC.
+    On Glue, EMR and YARN the platform brings Java, jars and memory; `light` is for tests.
+    Raises: EnvironmentProblem when Java or the Delta jars are missing; UsageError for a relative lake on a cluster.
+    """
+    options = {**_COMMON, "spark.sql.shuffle.partitions": str(settings.spark.shuffle_partitions)}
+    if settings.platform == "local":
+        options |= _start_locally(settings, light=light)
+    else:
+        _check_addresses(settings)
+        options |= settings.spark.options
+    builder = SparkSession.builder.appName(settings.spark.app_name)
+    for key, value in options.items():
+        builder = builder.config(key, value)
+    try:
+        return builder.getOrCreate()
+    except RuntimeError as problem:  # PySpark's own, when the JVM ended before it answered
+        raise EnvironmentProblem(
+            f"Spark did not start with {settings.spark.driver_memory} of driver memory on {os.environ.get('JAVA_HOME')}: "
+            f"{problem}. See Java's own message above; for less memory: --set spark.driver_memory=2g"
+        ) from problem
+
+
+def _start_locally(settings: Settings, *, light: bool) -> dict[str, str]:
+    """Prepare this process for a JVM of its own and return the options that the JVM starts with."""
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    own = settings.spark.options
+    options = {
+        **_LOCAL,
+        **(_LIGHT if light else {}),
+        "spark.master": settings.spark.master or "local[*]",
+        "spark.driver.memory": settings.spark.driver_memory,
+        "spark.executorEnv.PYTHONPATH": os.pathsep.join(filter(None, [str(_CODE), os.environ.get("PYTHONPATH")])),
+        "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / f"etr-warehouse-{os.getuid()}"),
+        **own,
+    }
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # started by spark-submit: its JVM runs already, with the jars it was given
+        return options
+
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    java_home = find_java_home()
+    os.environ["JAVA_HOME"] = str(java_home)
+    java_options = [
+        f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}",
+        "-Duser.timezone=UTC",
+        trust_store_option(java_home),
+        _LIGHT_JAVA if light else "-XX:+UseParallelGC",
+        own.get(_JAVA_OPTIONS, ""),
+    ]
+    options[_JAVA_OPTIONS] = " ".join(filter(None, java_options))
+    if "spark.jars.packages" not in own:
+        jars = [*map(str, delta_jars(java_home, ivy_settings=own.get("spark.jars.ivySettings"))), own.get("spark.jars", "")]
+        options["spark.jars"] = ",".join(filter(None, jars))
+    return options
+
+
+def _check_addresses(settings: Settings) -> None:
+    for name, address in (("raw", settings.raw), ("lake", settings.lake)):
+        if "://" not in address and not address.startswith("/"):
+            raise UsageError(
+                f"--{name}: '{address}' is a folder of a laptop, the platform is {settings.platform}; "
+                f"write an address, such as --{name} s3://bucket/{name}"
+            )

@@ -1,0 +1,50 @@
+"""One Spark session for the whole run; tests/real only where `--data DIR` says where the data sets are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conf.settings import load_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_REAL = Path(__file__).parent / "real"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--data", metavar="DIR", type=Path, help="folder of real data sets, for tests/real")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if collection_path == _REAL and config.getoption("--data") is None else None
+
+
+@pytest.fixture(scope="session")
+def data(request: pytest.FixtureRequest) -> Path:
+    """The folder that `--data` names."""
+    folder = Path(request.config.getoption("--data")).resolve()
+    if not folder.is_dir():
+        raise pytest.UsageError(f"--data: {folder} is not a folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The session of all tests: UTC, 2 partitions, no UI, a temporary warehouse."""
+    from jobs.session import open_session  # tests without Spark don't wait for its import
+
+    warehouse = tmp_path_factory.mktemp("warehouse")
+    overrides = {
+        "spark.master": "local[2]",
+        "spark.driver_memory": "2g",
+        "spark.shuffle_partitions": "2",
+        "spark.options.spark.sql.warehouse.dir": str(warehouse),
+    }
+    session = open_session(load_settings("local", overrides), light=True)
+    yield session
+    session.stop()
