@@ -86,7 +86,7 @@ def draft_source(path: Path) -> Draft:
     if personal:
         review.append(f"looks like personal data: {', '.join(personal)}")
     text = _yaml(path, format_, delimiter, columns, key, event, known, review)
-    load_model(Source, parse_yaml(text, f"{_source_name(path)}.yaml"))
+    load_model(Source, parse_yaml(text, f"{source_name(path)}.yaml"))
     return Draft(text, tuple(review))
 
 
@@ -177,7 +177,8 @@ def _pick_time(
     return times[0] if times else None
 
 
-def _source_name(path: Path) -> str:
+def source_name(path: Path) -> str:
+    """The name of the source, from the name of the file."""
     name = path.name.split(".")[0].lower()
     return re.sub(r"[^a-z0-9]+", "_", name).strip("_") or "source"
 
@@ -195,7 +196,7 @@ def _yaml(
     clocks = {column.name for column in (event, known) if column}
     mutable = [c.name for c in columns if c.type == "timestamp" and c.nulls and c.name not in clocks]
     lines = [f"# Drafted from {path.name}; to review:", *(f"#  - {line}" for line in review)]
-    lines += [f"name: {_source_name(path)}", "description: ''", f"format: {format_}", f"location: {_quoted(path.name.removesuffix('.gz'))}"]
+    lines += [f"name: {source_name(path)}", "description: ''", f"format: {format_}", f"location: {_quoted(path.name.removesuffix('.gz'))}"]
     lines += [f"delimiter: {_quoted(delimiter)}"] if delimiter != "," else []
     lines += ["zone: Asia/Kuala_Lumpur"]
     lines += [f"key: [{', '.join(map(_quoted, key or [columns[0].name]))}]"]
