@@ -47,9 +47,9 @@ def test_another_process_waits_for_its_turn(storage, tmp_path):
     with pytest.raises(LeaseError) as problem, hold(storage, TABLE, "second", 0):
         pass
     assert re.fullmatch(
-        rf"curated/accounts is being written by run first \(process {other.pid} on [^/,]+, since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ\); "
-        r"waited 0 s\. Let that run end and run again, or stop it: its lease is free at once when it ran on this machine, "
-        r"else 60 s after its last sign of life",
+        rf"curated/accounts is being written by run first \(process {other.pid} on [^/,]+, "
+        r"since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\); waited 0 s\. Let that run end and run again, or stop it: "
+        r"its lease is free at once when it ran on this machine, else 60 s after its last sign of life",
         str(problem.value),
     )
 
@@ -147,7 +147,9 @@ def test_a_lease_is_renewed_while_it_is_held(storage):
 
 
 def test_a_run_holds_its_lease_twice_and_gives_it_back_once(storage):
-    with hold_all(storage, [TABLE, "curated/fees"], "first"), hold(storage, TABLE, "first"):
+    with hold_all(storage, [TABLE, "curated/fees"], "first"):
+        with hold(storage, TABLE, "first"):
+            pass
         with pytest.raises(LeaseError), hold(storage, TABLE, "second", 0):
             pass
     with hold(storage, TABLE, "second", 0):
