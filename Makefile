@@ -39,7 +39,10 @@ setup: .venv/.installed ## Make .venv from the lock file, with a Java 17 where t
 	if ! $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock; then \
 	  echo "setup: pip could not install the locked dependencies. It needs a Python package index: check the network, or the PIP_INDEX_URL and PIP_CERT of a company mirror, then run make setup again" >&2; exit 1; \
 	fi; \
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . && touch $@
+	if ! told=$$($(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . 2>&1); then \
+	  echo "$$told" >&2; exit 1; \
+	fi; \
+	touch $@
 
 run: setup $(RAW)/.sample ## Run the main job on the sample data into lake/ (job options: ARGS="--dry-run")
 	@$(BIN)/etr pipeline --env local --raw $(RAW) --lake $(LAKE) --as-of $(AS_OF) $(ARGS)
@@ -69,8 +72,11 @@ schema: setup ## Write the JSON Schemas of the definitions, for editors
 	@$(BIN)/python -m conf.schema
 
 package: setup ## Build the wheel, and the same as a zip for Glue and EMR, in dist/
-	@rm -rf build dist && $(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist . \
-	  && for wheel in dist/*.whl; do cp "$$wheel" dist/etr_code.zip; done && rm -rf build && ls dist
+	@rm -rf build dist; \
+	if ! told=$$($(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist . 2>&1); then \
+	  echo "$$told" >&2; exit 1; \
+	fi; \
+	for wheel in dist/*.whl; do cp "$$wheel" dist/etr_code.zip; done && rm -rf build && ls dist
 
 lock: ## Write the lock files anew from requirements/*.in, with the newest versions allowed
 	@"$(PYTHON)" -m venv .venv/lock && .venv/lock/bin/pip install -q --disable-pip-version-check uv
