@@ -1,0 +1,288 @@
+"""Derives the suite of a table from its definition: a feature group's snapshot, or a source's curated rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+
+from conf.specs import Aggregate, ColumnType, FeatureGroup, Source, State
+from conf.windows import Window
+from expectations.rules import (
+    LARGEST,
+    Rule,
+    Suite,
+    bounded,
+    broken_share_at_most,
+    columns_are,
+    condition,
+    finite,
+    has_some_values,
+    has_type,
+    in_range,
+    not_more,
+    not_null,
+    one_of,
+    quoted,
+    rows_are,
+    rows_at_least,
+    unique,
+)
+from transforms.feature_group import Column, CompiledGroup, WindowColumn
+
+SPARK_TYPES: Mapping[ColumnType, str] = {
+    "string": "StringType",
+    "integer": "LongType",
+    "number": "DoubleType",
+    "money": "DecimalType",
+    "boolean": "BooleanType",
+    "date": "DateType",
+    "timestamp": "TimestampType",
+}
+FRESH = timedelta(days=35)
+"""A source without an event in so many days before the cut-off is reported: longer than a monthly delivery takes."""
+
+_NEVER_NEGATIVE = frozenset({"count", "distinct_count", "streak", "recency", "age", "gap_mean", "std", "variance"})
+_NOT_NEGATIVE_OF = frozenset({"sum", "mean", "min", "max", "first", "last"})  # where the value isn't
+_GROW = frozenset({"count", "distinct_count", "sum", "max"})  # with the window; a sum where its values are not negative
+_EXACT = frozenset({"integer", "money"})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a validated day looked like: its rows, and how many of them had a value in each column."""
+
+    rows: int
+    non_null: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a day is held back: shares between 0 and 1."""
+
+    max_quarantined_share: float
+    max_row_count_drop: float
+
+
+def group_suite(
+    group: CompiledGroup,
+    definition: FeatureGroup,
+    sources: Mapping[str, Source],
+    *,
+    event_time: str,
+    time_zone: str,
+    rows: int,
+    limits: Limits,
+    before: Profile | None = None,
+    written: Sequence[Rule] = (),
+) -> Suite:
+    """What a snapshot of one day must be like.
+
+    `rows`: how many were handed over; `before`: the day before, None when there was none; `written`: rules by hand.
+    """
+    columns = group.columns
+    types: dict[str, ColumnType] = {group.entity: "string", "event_time": "string", "time_zone": "string"}
+    types |= {"has_history": "boolean", "as_of": "date", "snapshot_version": "string"}
+    types |= {column.name: column.type for column in columns}
+    rules = [
+        columns_are(types),
+        *(has_type(name, SPARK_TYPES[type_]) for name, type_ in types.items()),
+        rows_at_least("rows.some", 1, "there is at least one row"),
+        rows_are(rows),
+        unique([group.entity]),
+        broken_share_at_most(limits.max_quarantined_share),
+        not_null(group.entity),
+        not_null("event_time"),
+        one_of("event_time", [event_time]),
+        not_null("time_zone"),
+        one_of("time_zone", [time_zone]),
+        not_null("has_history"),
+    ]
+    not_negative = _not_negative(columns, definition, sources)
+    for column in columns:
+        rules += _column_rules(column, column.name in not_negative)
+    published = [item for item in group.windows if not item.column.internal]
+    rules += _grow_with_the_window(published, not_negative)
+    rules += _parts_and_whole(published, not_negative)
+    rules += _same_facts(published, definition)
+    if before is not None:
+        least = _at_least(before.rows, limits.max_row_count_drop)
+        words = (
+            f"at least {least:,} rows: the day before had {before.rows:,}, and {limits.max_row_count_drop:.0%} fewer is the limit"
+        )
+        rules.append(rows_at_least("rows.day_before", least, words, relative=True))
+        rules += [has_some_values(column.name) for column in columns if before.non_null.get(column.name, 0) > 0]
+    return Suite(group.name, (group.entity,), (*rules, *written))
+
+
+def source_suite(
+    source: Source,
+    *,
+    limits: Limits,
+    read: int,
+    quarantined: int,
+    now: datetime,
+    cut_off: datetime | None = None,
+    written: Sequence[Rule] = (),
+) -> Suite:
+    """What curated rows of a source must be like.
+
+    The row rules were applied when the rows were curated; here a single row that breaks one is a fault of the engine and
+    critical. `read` and `quarantined`: of the newest commit. `now` and `cut_off` are aware; without `cut_off` freshness
+    isn't judged.
+    """
+    key = [*source.key, *([source.version] if source.version and source.version not in source.key else [])]
+    kept = {name: column for name, column in source.columns.items() if column.personal != "drop"}
+    types: dict[str, ColumnType] = {name: "string" if c.personal == "hmac" else c.type for name, c in kept.items()}
+    types |= {"_event_time": "timestamp", "_known_time": "timestamp"}
+    rules: list[Rule] = [has_type(name, SPARK_TYPES[type_]) for name, type_ in types.items()]
+    required = [*source.key, *(name for name, column in kept.items() if column.required and name not in source.key)]
+    rules += [not_null(name, "critical") for name in (*required, "_event_time")]
+    for name, column in kept.items():
+        if column.values and column.personal is None:
+            rules.append(one_of(name, column.values, "critical"))
+        limited = [("minimum", ">=", column.minimum), ("maximum", "<=", column.maximum)]
+        for end, sign, value in limited:
+            if value is not None:
+                held = f"{quoted(name)} is null or {quoted(name)} {sign} {value}"
+                rules.append(condition(f"{name}.{end}", held, f"{name} {sign} {value}", "critical"))
+    rules += [
+        unique(key),
+        bounded(
+            "rows.quarantined",
+            f"cast({quarantined} as double) / nullif({read}, 0)" if read else "0D",
+            None,
+            Decimal(str(limits.max_quarantined_share)),
+            f"at most {limits.max_quarantined_share:.2%} of the newest delivery is quarantined",
+        ),
+        bounded(
+            "event_time.future",
+            f"count_if(`_event_time` > timestamp_micros({_micros(now + timedelta(days=2))}))",
+            None,
+            Decimal(0),
+            "no event lies more than two days in the future",
+            "warning",
+        ),
+    ]
+    if cut_off is not None:
+        fresh = f"count_if(`_event_time` >= timestamp_micros({_micros(cut_off - FRESH)}))"
+        words = f"something happened in the {FRESH.days} days before the cut-off"
+        rules.append(bounded("event_time.fresh", fresh, Decimal(1), None, words, "warning"))
+    return Suite(source.name, tuple(key), (*rules, *written))
+
+
+# ---- of a snapshot
+
+
+def _column_rules(column: Column, not_negative: bool) -> Iterator[Rule]:
+    if not column.nullable:
+        yield not_null(column.name)
+    if column.type == "number":
+        yield in_range(column.name, 0, LARGEST) if not_negative else finite(column.name)
+    elif not_negative:
+        yield in_range(column.name, 0)
+
+
+def _not_negative(columns: Iterable[Column], definition: FeatureGroup, sources: Mapping[str, Source]) -> frozenset[str]:
+    """Columns that can't be below 0: counts, times, spreads, and what is made of a source's column with a minimum."""
+    features: dict[str, tuple[Aggregate | State, Source]] = {}
+    for item in definition.inputs:
+        for made in _features(item.aggregates, item.states):
+            features[made.name] = (made, sources[item.source])
+    found = set()
+    for column in columns:
+        if column.type not in ("integer", "number", "money"):
+            continue
+        feature, source = features.get(column.feature, (None, None))
+        if column.op in _NEVER_NEGATIVE and not getattr(feature, "ahead", False):
+            found.add(column.name)
+        elif column.op in _NOT_NEGATIVE_OF and feature and source and feature.of and feature.of in source.columns:
+            minimum = source.columns[feature.of].minimum
+            if minimum is not None and minimum >= 0:
+                found.add(column.name)
+    return frozenset(found)
+
+
+def _features(aggregates: Iterable[Aggregate], states: Iterable[State]) -> Iterator[Aggregate | State]:
+    yield from aggregates
+    yield from states
+
+
+def _grow_with_the_window(items: Sequence[WindowColumn], not_negative: frozenset[str]) -> Iterator[Rule]:
+    """A longer window of days holds all that a shorter one does: counts, maxima and sums of what isn't negative don't shrink."""
+    families: dict[tuple[object, ...], list[WindowColumn]] = {}
+    for item in items:
+        column = item.column
+        if column.window is not None and column.window.kind in ("days", "lifetime"):
+            families.setdefault((column.feature, column.by_value, item.lag, item.ahead), []).append(item)
+    for family in families.values():
+        ordered = sorted(family, key=lambda item: _length(item.window))
+        for short, long in pairwise(ordered):
+            column = short.column
+            if column.op == "min" and column.type in _EXACT | {"number"}:
+                yield not_more(long.column.name, column.name)
+            elif column.op in _GROW and (column.op != "sum" or (column.name in not_negative and column.type in _EXACT)):
+                yield not_more(column.name, long.column.name)
+
+
+def _length(window: Window) -> float:
+    return float("inf") if window.kind == "lifetime" else window.count
+
+
+def _parts_and_whole(items: Sequence[WindowColumn], not_negative: frozenset[str]) -> Iterator[Rule]:
+    """Counts and exact sums by value add up to the whole when `other` is among the values, and to no more when it isn't."""
+    families: dict[tuple[object, ...], dict[str | None, Column]] = {}
+    for item in items:
+        column = item.column
+        if column.op in ("count", "sum") and column.type in _EXACT:
+            place = (column.feature, column.window, item.lag, item.ahead)
+            families.setdefault(place, {})[column.by_value] = column
+    for family in families.values():
+        whole = family.pop(None, None)
+        if whole is None or not family:
+            continue
+        parts = " + ".join(quoted(part.name) for part in family.values())
+        if "other" in family:
+            words = f"the parts by value add up to {whole.name}"
+            yield condition(f"{whole.name}.parts", f"{quoted(whole.name)} = {parts}", words)
+        elif whole.name in not_negative:
+            words = f"the parts by value add up to no more than {whole.name}"
+            yield condition(f"{whole.name}.parts", f"{quoted(whole.name)} >= {parts}", words)
+
+
+def _same_facts(items: Sequence[WindowColumn], definition: FeatureGroup) -> Iterator[Rule]:
+    """Of the same facts in the same window: min ≤ mean ≤ max, and no more different values than values."""
+    meaning: dict[str, tuple[object, ...]] = {}
+    for place, item in enumerate(definition.inputs):
+        for feature in _features(item.aggregates, item.states):
+            clock = (getattr(feature, "at", None), feature.from_, feature.until)
+            meaning[feature.name] = (place, feature.where, clock, tuple(feature.by), feature.of)
+    families: dict[tuple[object, ...], dict[str, Column]] = {}
+    for window_column in items:
+        column = window_column.column
+        facts = meaning.get(column.feature)
+        if facts is None or column.op is None:
+            continue
+        told = (column.by_value, column.window, window_column.lag, window_column.ahead)
+        families.setdefault((*facts, *told), {})[column.op] = column
+        if column.op == "count" and facts[-1] is None:  # how many facts there are, whatever is asked of them
+            for other in {features[-1] for features in meaning.values() if features[:-1] == facts[:-1]}:
+                families.setdefault((*facts[:-1], other, *told), {}).setdefault("count", column)
+    for family in families.values():
+        for less, more in (("min", "mean"), ("mean", "max"), ("min", "max"), ("distinct_count", "count")):
+            if less not in family or more not in family or ((less, more) == ("min", "max") and "mean" in family):
+                continue
+            if less == "distinct_count" or family[less].type in _EXACT or (family[less].of_type in _EXACT):
+                yield not_more(family[less].name, family[more].name)
+
+
+def _at_least(rows: int, drop: float) -> int:
+    """The fewest rows that are not more than `drop` below `rows`."""
+    exact = rows * (1 - Decimal(str(drop)))
+    return int(exact.to_integral_value(rounding="ROUND_CEILING"))
+
+
+def _micros(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000
