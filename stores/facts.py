@@ -64,7 +64,7 @@ class FactTable:
         base: bool,
         bucket_bits: int,
         curated: Mapping[str, int],
-        replaced: DataFrame | None,
+        replaced: DataFrame | None = None,
     ) -> Layer:
         """Write a layer and then its manifest, which makes it count. `replaced`: rows with `key`, or None."""
         folder = f"{self.path}/layer-{number:06d}"

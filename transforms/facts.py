@@ -7,7 +7,18 @@ from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import (
+    BooleanType,
+    DataType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
 
 from conf.specs import Source
 from transforms.calendar import FOREVER
@@ -17,15 +28,23 @@ FOREVER_SQL = f"{int(FOREVER)}L"
 ORDER = ("clock", "entity", "at", "known")  # and then the primary key
 
 
-CURATED_TYPES = {"integer": "bigint", "number": "double", "money": "decimal(18,2)"}  # the others are called alike
+CURATED_TYPES: Mapping[str, DataType] = {
+    "string": StringType(),
+    "integer": LongType(),
+    "number": DoubleType(),
+    "money": DecimalType(18, 2),
+    "boolean": BooleanType(),
+    "date": DateType(),
+    "timestamp": TimestampType(),
+}
 
 
 def curated_schema(source: Source) -> StructType:
     """The columns of a curated table, for a source of which nothing has come yet."""
-    declared = [(name, column.type) for name, column in source.columns.items() if column.personal != "drop"]
-    columns = [f"`{name}` {CURATED_TYPES.get(type_, type_)}" for name, type_ in declared]
-    columns += ["_event_time timestamp", "_known_time timestamp", "_file string", "_line bigint", "_row_hash string"]
-    return StructType.fromDDL(", ".join([*columns, "_run string", "_month string"]))
+    declared = {name: column.type for name, column in source.columns.items() if column.personal != "drop"}
+    added = {"_event_time": "timestamp", "_known_time": "timestamp", "_file": "string", "_line": "integer"}
+    added |= {"_row_hash": "string", "_run": "string", "_month": "string"}
+    return StructType([StructField(name, CURATED_TYPES[type_]) for name, type_ in (declared | added).items()])
 
 
 def key_columns(source: Source) -> list[str]:
