@@ -74,7 +74,7 @@ def evaluate(
             "batch_spec": {},
         },
     )
-    told: dict[str, Any] = whole.to_json_dict()
+    told: dict[str, Any] = whole.to_json_dict()  # type: ignore[no-untyped-call]
     return told
 
 

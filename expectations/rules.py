@@ -23,7 +23,7 @@ class Rule:
 
     `breaks`: Spark SQL, true or false and never null, of a row that breaks it; None: a rule of the table as a whole.
     `value`: an aggregate in Spark SQL that must lie between `minimum` and `maximum` (either may be None; null lies nowhere).
-    `relative`: whether it compares with another day, so that it says nothing of what the data mean.
+    `relative`: whether it depends on the clock, on one delivery or on another day, and so isn't part of the suite's version.
     """
 
     name: str
@@ -71,6 +71,14 @@ class Suite:
             if not rule.relative
         )
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a validated day looked like: its rows, and how many of them had a value in each column."""
+
+    rows: int
+    non_null: Mapping[str, int]
 
 
 def quoted(column: str) -> str:
@@ -204,21 +212,38 @@ def broken_share_at_most(share: float) -> Rule:
     return Rule(
         "rows.quarantined",
         "expect_column_values_to_be_null",
-        {"column": BROKEN_RULES, "mostly": 1.0 - share},
+        {"column": BROKEN_RULES, "mostly": float(1 - Decimal(str(share)))},
         "critical",
         f"at most {share:.2%} of the rows are quarantined",
     )
 
 
 def bounded(
-    name: str, aggregate: str, minimum: Decimal | None, maximum: Decimal | None, words: str, severity: Severity = "critical"
+    name: str,
+    aggregate: str,
+    minimum: Decimal | None,
+    maximum: Decimal | None,
+    words: str,
+    severity: Severity = "critical",
+    *,
+    relative: bool = False,
 ) -> Rule:
     """`aggregate` lies between two ends, both in; a null lies nowhere."""
     limits = [("value >= ", minimum), ("value <= ", maximum)]
     inside = " and ".join(f"{sign}{end}" for sign, end in limits if end is not None) or "value is not null"
     query = f"select * from (select {_without_fields(aggregate)} as value from {{batch}}) where not coalesce({inside}, false)"
     kwargs = {"unexpected_rows_query": query}
-    return Rule(name, "unexpected_rows_expectation", kwargs, severity, words, value=aggregate, minimum=minimum, maximum=maximum)
+    return Rule(
+        name,
+        "unexpected_rows_expectation",
+        kwargs,
+        severity,
+        words,
+        value=aggregate,
+        minimum=minimum,
+        maximum=maximum,
+        relative=relative,
+    )
 
 
 def _without_fields(sql: str) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
+from conf.settings import ValidationSettings
 from conf.specs import Aggregate, ColumnType, FeatureGroup, Source, State
 from conf.windows import Window
 from expectations.rules import (
     LARGEST,
+    Profile,
     Rule,
     Suite,
     bounded,
@@ -50,22 +51,6 @@ _GROW = frozenset({"count", "distinct_count", "sum", "max"})  # with the window;
 _EXACT = frozenset({"integer", "money"})
 
 
-@dataclass(frozen=True)
-class Profile:
-    """What a validated day looked like: its rows, and how many of them had a value in each column."""
-
-    rows: int
-    non_null: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a day is held back: shares between 0 and 1."""
-
-    max_quarantined_share: float
-    max_row_count_drop: float
-
-
 def group_suite(
     group: CompiledGroup,
     definition: FeatureGroup,
@@ -74,7 +59,7 @@ def group_suite(
     event_time: str,
     time_zone: str,
     rows: int,
-    limits: Limits,
+    limits: ValidationSettings,
     before: Profile | None = None,
     written: Sequence[Rule] = (),
 ) -> Suite:
@@ -120,7 +105,7 @@ def group_suite(
 def source_suite(
     source: Source,
     *,
-    limits: Limits,
+    limits: ValidationSettings,
     read: int,
     quarantined: int,
     now: datetime,
@@ -134,8 +119,8 @@ def source_suite(
     isn't judged.
     """
     key = [*source.key, *([source.version] if source.version and source.version not in source.key else [])]
-    kept = {name: column for name, column in source.columns.items() if column.personal != "drop"}
-    types: dict[str, ColumnType] = {name: "string" if c.personal == "hmac" else c.type for name, c in kept.items()}
+    kept = {name: source.columns[name] for name in kept_columns(source)}
+    types = {**kept_columns(source)}
     types |= {"_event_time": "timestamp", "_known_time": "timestamp"}
     rules: list[Rule] = [has_type(name, SPARK_TYPES[type_]) for name, type_ in types.items()]
     required = [*source.key, *(name for name, column in kept.items() if column.required and name not in source.key)]
@@ -156,6 +141,7 @@ def source_suite(
             None,
             Decimal(str(limits.max_quarantined_share)),
             f"at most {limits.max_quarantined_share:.2%} of the newest delivery is quarantined",
+            relative=True,
         ),
         bounded(
             "event_time.future",
@@ -164,13 +150,20 @@ def source_suite(
             Decimal(0),
             "no event lies more than two days in the future",
             "warning",
+            relative=True,
         ),
     ]
     if cut_off is not None:
         fresh = f"count_if(`_event_time` >= timestamp_micros({_micros(cut_off - FRESH)}))"
         words = f"something happened in the {FRESH.days} days before the cut-off"
-        rules.append(bounded("event_time.fresh", fresh, Decimal(1), None, words, "warning"))
+        rules.append(bounded("event_time.fresh", fresh, Decimal(1), None, words, "warning", relative=True))
     return Suite(source.name, tuple(key), (*rules, *written))
+
+
+def kept_columns(source: Source) -> dict[str, ColumnType]:
+    """The declared columns that curated rows have, with their types there: a keyed hash is text."""
+    kept = {name: column for name, column in source.columns.items() if column.personal != "drop"}
+    return {name: "string" if column.personal == "hmac" else column.type for name, column in kept.items()}
 
 
 # ---- of a snapshot

@@ -10,10 +10,10 @@ from typing import Any
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
+from pyspark.sql.types import DataType
 
 from expectations.quarantine import breaks_any, failing, value_in
-from expectations.rules import BROKEN_RULES, Rule, Severity, Suite, quoted
-from expectations.suites import Profile
+from expectations.rules import BROKEN_RULES, Profile, Rule, Severity, Suite, quoted
 
 EXAMPLES = 20
 _RULES_A_COUNT = 30  # more in one expression is more than the JVM compiles well
@@ -97,7 +97,7 @@ class _Measured:
 
     rows: int
     quarantined: int
-    types: Mapping[str, str]
+    types: Mapping[str, DataType]
     non_null: Mapping[str, int]
     both: Mapping[tuple[str, ...], int]  # rows in which every one of several columns has a value
     broken: Mapping[str, int]  # by rule: rows that break it
@@ -140,7 +140,7 @@ class _Measured:
             examples = ", ".join(str(value) for value in self.examples.get(rule.name, ())[:3])
             return f"{self.broken[rule.name]:,} rows" + (f", such as {examples}" if examples else "")
         if rule.expectation == "expect_column_values_to_be_of_type":
-            return self.types[rule.columns[0]]
+            return type(self.types[rule.columns[0]]).__name__
         if rule.expectation == "expect_column_proportion_of_non_null_values_to_be_between":
             return "none"
         return f"{self.rows:,} rows"
@@ -178,7 +178,7 @@ def _measure(df: DataFrame, suite: Suite, keys: DataFrame) -> _Measured:
         if rule.name == "key.unique":
             broken[rule.name], examples[rule.name] = _duplicates(keys, suite.key)
             both.setdefault(rule.columns, rows)
-    types = {item.name: type(item.dataType).__name__ for item in df.schema}
+    types = {item.name: item.dataType for item in df.schema}
     return _Measured(rows, quarantined, types, non_null, both, broken, values, examples)
 
 
