@@ -11,7 +11,7 @@ AS_OF ?= 2025-09-30
 ARGS ?=
 SAMPLE_ARGS ?=
 BIN := .venv/bin
-PACKAGES := conf transforms expectations stores jobs synthetic
+PIP := $(BIN)/python -m pip -q --disable-pip-version-check
 
 .PHONY: help setup run test check package test-real schema sample clean lock
 
@@ -24,10 +24,10 @@ setup: .venv/.installed ## Make .venv from the lock file, with a Java 17 where t
 	    if "$$java" -version 2>&1 | grep -qE 'version "17[."-]'; then exit 0; fi; \
 	  done; \
 	  echo "setup: no Java 17 on this machine, installing one into .venv" >&2; \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/java.lock; \
+	  $(PIP) install --require-hashes -r requirements/java.lock; \
 	fi
 
-.venv/.installed: requirements/dev.lock requirements/java.lock pyproject.toml setup.cfg
+.venv/.installed: requirements/build.lock requirements/dev.lock requirements/java.lock pyproject.toml setup.cfg
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
 	  echo "setup: Python 3.11 is needed and '$(PYTHON)' isn't one. Install python3.11, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; \
 	fi; \
@@ -36,10 +36,11 @@ setup: .venv/.installed ## Make .venv from the lock file, with a Java 17 where t
 	fi; \
 	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then "$(PYTHON)" -m venv --clear .venv || exit 1; fi; \
 	echo "setup: installing the locked dependencies into .venv, once (about a minute)" >&2; \
-	if ! $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock; then \
+	if ! { $(PIP) install --require-hashes -r requirements/build.lock && \
+	       $(PIP) install --require-hashes --no-build-isolation -r requirements/dev.lock; }; then \
 	  echo "setup: pip could not install the locked dependencies. It needs a Python package index: check the network, or the PIP_INDEX_URL and PIP_CERT of a company mirror, then run make setup again" >&2; exit 1; \
 	fi; \
-	if ! told=$$($(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . 2>&1); then \
+	if ! told=$$($(PIP) install --no-deps --no-build-isolation -e . 2>&1); then \
 	  echo "$$told" >&2; exit 1; \
 	fi; \
 	touch $@
@@ -73,14 +74,14 @@ schema: setup ## Write the JSON Schemas of the definitions, for editors
 
 package: setup ## Build the wheel, and the same as a zip for Glue and EMR, in dist/
 	@rm -rf build dist; \
-	if ! told=$$($(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist . 2>&1); then \
+	if ! told=$$($(PIP) wheel --no-deps --no-build-isolation -w dist . 2>&1); then \
 	  echo "$$told" >&2; exit 1; \
 	fi; \
 	for wheel in dist/*.whl; do cp "$$wheel" dist/etr_code.zip; done && rm -rf build && ls dist
 
 lock: ## Write the lock files anew from requirements/*.in, with the newest versions allowed
 	@"$(PYTHON)" -m venv .venv/lock && .venv/lock/bin/pip install -q --disable-pip-version-check uv
-	@cd requirements && for set in runtime dev java; do \
+	@cd requirements && for set in runtime build dev java; do \
 	  ../.venv/lock/bin/uv pip compile -q --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $$set.in -o $$set.lock || exit 1; done
 
