@@ -29,7 +29,7 @@ setup: .venv/.installed ## Make .venv from the lock file, with a Java 17 where t
 
 .venv/.installed: requirements/build.lock requirements/dev.lock requirements/java.lock pyproject.toml setup.cfg
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then \
-	  echo "setup: Python 3.11 is needed and '$(PYTHON)' isn't one. Install python3.11, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; \
+	  echo "setup: Python 3.11 is needed, found: $(or $(PYTHON),none). Install python3.11, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; \
 	fi; \
 	if ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then \
 	  echo "setup: $(PYTHON) can't make virtual environments. Install its venv module (Debian, Ubuntu: apt-get install python3.11-venv)" >&2; exit 1; \
