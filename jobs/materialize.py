@@ -6,9 +6,11 @@ import hashlib
 import json
 import math
 import sys
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +18,11 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from conf.errors import PublishError
+from conf.errors import PublishError, UsageError
+from jobs.arguments import JobParser, load_settings_for
+from jobs.arguments import day as as_day
 from jobs.progress import Progress
+from jobs.summary import Summary, run_job
 from stores.facts import BucketReader, FactTable
 from stores.lake import CurateCommit, Lake
 from stores.snapshots import DayWriter, Snapshot, SnapshotFile, SnapshotTable, sort_by_day
@@ -320,8 +325,66 @@ def _event_time(day: date, zone: str) -> str:
     return iso_utc(cut_off(day, zone))
 
 
+# ---- the job
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = JobParser("materialize", "Ledgers to snapshots: all features of a group as of a day, or of every day of a range.")
+    parser.add_argument("--from", dest="first", type=as_day, metavar="YYYY-MM-DD", help="the first day of a range")
+    parser.add_argument("--to", dest="last", type=as_day, metavar="YYYY-MM-DD", help="its last day (default: the as-of day)")
+    return run_job(parser, _work, argv)
+
+
+def _work(arguments: Namespace, run_id: str) -> Summary:
+    settings = load_settings_for(arguments)
+    from conf.catalogue import load_catalogue
+    from jobs.pipeline import as_of_day
+    from jobs.session import open_session
+    from transforms.feature_group import compile_groups
+
+    catalogue = load_catalogue(arguments.conf)
+    compiled = compile_groups(catalogue, settings.time_zone)
+    groups = [group.name for group in catalogue.select(arguments.groups)]
+    last = as_of_day(arguments.last or arguments.as_of, catalogue, settings.time_zone)
+    first = arguments.first or last
+    if first > last:
+        raise UsageError(f"etr materialize: --from {first} is later than --to {last}")
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    lake = Lake(settings.lake)
+    missing = wanted(compiled, groups, days, lake)
+    if arguments.dry_run:
+        return Summary("materialize", run_id, tables={"would": [f"compute {item.group} as of {item.day}" for item in missing]})
+    if not missing:
+        return Summary("materialize", run_id, counts={"made": 0, "rows": 0})
+    entities = {compiled.groups[group].entity for group in groups}
+    tables = [*(f"facts/{entity}" for entity in sorted(entities)), *(f"snapshots/{group}" for group in groups)]
+    with lake.hold(tables, run_id), Progress() as progress:
+        with progress.step("Spark starts"):
+            spark = open_session(settings)
+        result = run(compiled=compiled, groups=groups, days=days, lake=lake, spark=spark, run_id=run_id, progress=progress)
+    check_rows(result.made)
+    counts = {"made": len(result.made), "rows": sum(snapshot.rows for snapshot in result.made)}
+    return Summary("materialize", run_id, counts=counts, tables=table_summaries(result))
+
+
+def table_summaries(result: MaterializeSummary) -> dict[str, dict[str, Any]]:
+    """What was made of each group, as a job's summary tells it."""
+    told: dict[str, dict[str, Any]] = {}
+    for snapshot in result.current:
+        table = told.setdefault(f"snapshots/{snapshot.group}", {"days": 0, "made": 0, "rows": 0})
+        table["days"] += 1
+        if snapshot in result.made:
+            table["made"] += 1
+            table["rows"] += snapshot.rows
+    return told
+
+
 def check_rows(snapshots: Sequence[Snapshot]) -> None:
     """Raises PublishError for a day without any row: an empty spine is a mistake, not a result."""
     for snapshot in snapshots:
         if not snapshot.rows:
             raise PublishError(f"{snapshot.group}: no entity has a row as of {snapshot.as_of}; is its spine's source empty?")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
