@@ -175,6 +175,9 @@ class AnyTrue(Operation):
 
     name, takes, needs_of, empty, judges, in_words = "any", frozenset({"boolean"}), False, "false", True, "whether any"
 
+    def type_of(self, of: ColumnType | None) -> ColumnType:
+        return "boolean"
+
     def answer(self, facts: Selection, values: Values) -> Answer:
         return _always(facts.total(values) > 0)
 
@@ -183,6 +186,9 @@ class AllTrue(Operation):
     """Whether the condition held for every fact; null of nothing."""
 
     name, takes, needs_of, judges, in_words = "all", frozenset({"boolean"}), False, True, "whether all"
+
+    def type_of(self, of: ColumnType | None) -> ColumnType:
+        return "boolean"
 
     def answer(self, facts: Selection, values: Values) -> Answer:
         count = facts.count(values)
