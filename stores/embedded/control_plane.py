@@ -27,9 +27,7 @@ _SORT_KEYS = {"Name": "FeatureGroupName", "CreationTime": "CreationTime"}
 class ControlPlane:
     """sagemaker, as far as feature groups go."""
 
-    def __init__(
-        self, storage: Storage, dice: FaultDice, clock: Callable[[], float], *, region: str, account: str
-    ) -> None:
+    def __init__(self, storage: Storage, dice: FaultDice, clock: Callable[[], float], *, region: str, account: str) -> None:
         self._storage = storage
         self._dice = dice
         self._clock = clock

@@ -52,9 +52,7 @@ class LocalFeatureStore:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.stop()
 
     @property
@@ -130,9 +128,7 @@ class LocalFeatureStore:
         self.stop()
         if process.returncode == EXIT_FOLDER_TAKEN:
             return None
-        raise EnvironmentProblem(
-            f"{self._data}: the Feature Store server did not start; its log ends:\n{self._log_end()}"
-        )
+        raise EnvironmentProblem(f"{self._data}: the Feature Store server did not start; its log ends:\n{self._log_end()}")
 
     def _command(self) -> list[str]:
         command = [sys.executable, "-m", "stores.embedded.server", "--data", str(self._data), "--until-parent-goes"]

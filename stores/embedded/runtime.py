@@ -145,9 +145,7 @@ class Runtime:
         ttl = entry.get("TtlDuration")
         return group, group.read_record(entry.get("Record"), request_ttl if ttl is None else ttl)
 
-    def _present(
-        self, group: FeatureGroup, identifier: str, wanted: list[str] | None, with_expiry: bool
-    ) -> Json | None:
+    def _present(self, group: FeatureGroup, identifier: str, wanted: list[str] | None, with_expiry: bool) -> Json | None:
         stored = self._storage.read(group, identifier, now=self._clock())
         if wanted is not None:
             group.check_names(wanted)

@@ -69,9 +69,7 @@ def serve(
     with (data / LOCK_FILE).open("a") as lock:
         _take(lock, data)
         listener = _listen(port)
-        info = ServerInfo(
-            f"http://{HOST}:{listener.getsockname()[1]}", os.getpid(), str(data.resolve()), region, account
-        )
+        info = ServerInfo(f"http://{HOST}:{listener.getsockname()[1]}", os.getpid(), str(data.resolve()), region, account)
         storage = Storage(data, durable=durable)
         endpoint = Endpoint(storage, region=region, account=account, faults=faults, identity=vars(info))
 
@@ -94,6 +92,9 @@ def serve(
         )
         if until_parent_goes:
             threading.Thread(target=_stop_without_parent, args=(server, os.getppid()), daemon=True).start()
+        # uvicorn stops on these signals and then raises them once more: that must not end us before we have tidied up.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
         try:
             server.run(sockets=[listener])
         finally:
@@ -167,9 +168,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     arguments = vars(parser.parse_args(argv))
     faults = Faults(**{fault.name: arguments.pop(fault.name) for fault in fields(Faults)})
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C at a terminal is for the parent, which then stops this process
 
     def announce(info: ServerInfo) -> None:
         sys.stdout.write(json.dumps(vars(info)) + "\n")

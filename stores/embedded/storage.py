@@ -57,9 +57,7 @@ class Storage:
 
     def create_group(self, name: str, document: Json, tags: Mapping[str, str]) -> FeatureGroup:
         with self._transaction():
-            cursor = self._db.execute(
-                "insert into groups (name, document) values (?, ?)", (name, orjson.dumps(document))
-            )
+            cursor = self._db.execute("insert into groups (name, document) values (?, ?)", (name, orjson.dumps(document)))
             assert cursor.lastrowid is not None
             group = FeatureGroup(cursor.lastrowid, document)
             self._insert_tags(group.arn, tags)
@@ -120,9 +118,7 @@ class Storage:
         return [identifier for (identifier,) in rows]
 
     def _insert_tags(self, arn: str, tags: Mapping[str, str]) -> None:
-        self._db.executemany(
-            "insert or replace into tags values (?, ?, ?)", [(arn, key, value) for key, value in tags.items()]
-        )
+        self._db.executemany("insert or replace into tags values (?, ?, ?)", [(arn, key, value) for key, value in tags.items()])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
