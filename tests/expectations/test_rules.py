@@ -14,12 +14,13 @@ from expectations.rules import Rule, Suite
 from tests.tables import table
 
 INFINITY = float("inf")
+NAN = float("nan")
 CASES = [
     (rules.not_null("n"), "n bigint", [(0,), (1,)], [(None,)]),
     (rules.in_range("n", 0), "n bigint", [(0,), (5,), (None,)], [(-1,)]),
     (rules.in_range("n", 0), "n decimal(28,2)", [("0.00",), (None,)], [("-0.01",)]),
-    (rules.in_range("n", 0, 2), "n double", [(0.0,), (2.0,), (-0.0,), (None,)], [(2.0000001,), (-1e-9,), (float("nan"),)]),
-    (rules.finite("n"), "n double", [(-rules.LARGEST,), (rules.LARGEST,), (0.0,), (None,)], [(INFINITY,), (-INFINITY,), (float("nan"),)]),
+    (rules.in_range("n", 0, 2), "n double", [(0.0,), (2.0,), (-0.0,), (None,)], [(2.0000001,), (-1e-9,), (NAN,)]),
+    (rules.finite("n"), "n double", [(-rules.LARGEST,), (rules.LARGEST,), (0.0,), (None,)], [(INFINITY,), (-INFINITY,), (NAN,)]),
     (rules.one_of("s", ["a", "it's \\"]), "s string", [("a",), ("it's \\",), (None,)], [("A",), ("",), ("a ",)]),
     (rules.not_more("a", "b"), "a bigint, b bigint", [(1, 1), (1, 2), (None, 1), (1, None)], [(2, 1)]),
     (rules.condition("c", "a = b", "a is b"), "a bigint, b bigint", [(1, 1)], [(1, 2), (None, 1), (None, None)]),

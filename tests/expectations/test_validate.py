@@ -245,10 +245,10 @@ def test_the_result_is_great_expectations_own_and_its_pages_can_show_it(spark: S
     report = validate(df, suite=every_kind(150), run_id="r1", asset="snapshots/plans", as_of="2025-09-30", now=NOW)
     text = json.dumps(report.result)
 
-    from great_expectations.core.expectation_validation_result import expectationSuiteValidationResultSchema as schema
+    from great_expectations.core.expectation_validation_result import expectationSuiteValidationResultSchema
     from great_expectations.render.renderer import ValidationResultsPageRenderer
 
-    loaded = schema.load(json.loads(text))
+    loaded = expectationSuiteValidationResultSchema.load(json.loads(text))
     assert loaded.statistics["evaluated_expectations"] == len(every_kind(150).rules)
     assert loaded.get_max_severity_failure().value == "critical"
     assert [result.expectation_config.meta["rule"] for result in loaded.results] == [rule.name for rule in every_kind(150).rules]
