@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conf.catalogue import load_catalogue
-from conf.specs import FeatureGroup, Source
+from conf.specs import FeatureGroup, Source, TimeColumn
 from conf.windows import Window
 from tests.histories import DAYS, batch, histories, smallest, utc
 from tests.oracle import answer, disagreements, span
@@ -48,7 +48,7 @@ PARTS = Source(
     },
 )  # fmt: skip
 BALANCES = Source(
-    name="balances", format="csv", location="balances/*", zone="America/New_York", key=["person", "day"],
+    name="balances", format="csv", location="balances/*", zone="Pacific/Kiritimati", key=["person", "day"],
     event_time="end_of_day(day)", columns={"person": "string", "day": "date", "amount": "money"},
 )  # fmt: skip
 SOURCES = {source.name: source for source in (PEOPLE, PLANS, PARTS, BALANCES)}
@@ -191,11 +191,22 @@ def test_mutable_timestamp_and_what_it_settles_are_null_until_it_has_passed():
     assert ann({"op": "distinct_count", "of": "outcome"}, *plans, as_of=date(2025, 7, 1)) == 2
 
 
-def test_event_time_of_a_date_is_judged_in_the_zone_of_its_source():
-    """29 June ends in New York at 04:00 UTC on the 30th, before T; 30 June ends after it."""
-    rows = [{"person": "ann", "day": day, "amount": M("1.00")} for day in (date(2025, 6, 29), D)]
-    feature = {"source": "balances", "aggregates": [{"name": "f", "op": "count", "windows": ["1d"]}]}
-    assert ask(feature, balances=rows)["ann"]["f_1d"] == 1
+@pytest.mark.parametrize(
+    ("event_time", "inside", "outside", "days_ago"),
+    [
+        ("end_of_day(day)", date(2025, 6, 30), date(2025, 7, 1), 0),  # 30 June ends in Kiritimati (UTC+14) at 10:00 UTC
+        ("start_of_day(day)", date(2025, 7, 1), date(2025, 7, 2), 0),
+        ("end_of_month(day)", date(2025, 6, 1), date(2025, 7, 1), 0),
+        ("end_of_month(day)", date(2024, 12, 31), date(2025, 7, 1), 181),  # in Kuala Lumpur it is still 31 December
+    ],
+)
+def test_event_time_of_a_date_is_judged_in_the_zone_of_its_source(event_time, inside, outside, days_ago):
+    source = BALANCES.model_copy(update={"event_time": TimeColumn.model_validate(event_time)})
+    feature = {"source": "balances", "aggregates": [{"name": "f", "op": "last", "of": "day"}, {"name": "n", "op": "recency"}]}
+    group = FeatureGroup(name="g", record_identifier="person", spine="people", inputs=[feature])
+    rows = [{"person": "ann", "day": day, "amount": M("1.00")} for day in (outside, inside)]
+    found = answer(group, SOURCES | {"balances": source}, {"people": [ANN], "balances": rows}, as_of=D, zone=KL)["ann"]
+    assert (found["f"], found["n"]) == (inside, days_ago)
 
 
 def test_fact_that_counts_at_another_time_is_known_by_its_own():
