@@ -53,6 +53,7 @@ _DENIED_CODES = frozenset(
     }
 )
 _SPORADIC_MESSAGE = "Resource Not Found"  # a ValidationError that existing groups get now and then
+_CUT_OFF = "the answer was cut off"  # botocore takes half an answer for an answer without members: tried
 
 
 @dataclass(frozen=True)
@@ -207,12 +208,16 @@ class SageMakerOnlineStore:
         """One BatchGetRecord; a call that failed and may succeed later is an answer with everything unprocessed."""
         request = {"FeatureGroupName": group, "RecordIdentifiersValueAsString": identifiers}
         try:
-            return self._client.batch_get_record(Identifiers=[request]), "left unprocessed"
+            answer = self._client.batch_get_record(Identifiers=[request])
+            if {"Records", "Errors", "UnprocessedIdentifiers"} <= answer.keys():
+                return answer, "left unprocessed"
+            reason = _CUT_OFF
         except (ClientError, BotoCoreError) as error:
             code, message = _reason(error)
             if not _is_retryable(code, message):
                 raise PublishError(f"{group}: can't read online records: {code}: {message}") from error
-            return {"Records": [], "Errors": [], "UnprocessedIdentifiers": [request]}, f"{code}: {message}"
+            reason = f"{code}: {message}"
+        return {"Records": [], "Errors": [], "UnprocessedIdentifiers": [request]}, reason
 
     def _write_chunk(self, group: str, chunk: list[Record]) -> _CallOutcome:
         """Send one call's records until each is written or given up. Runs in one of the pool's threads."""
@@ -248,6 +253,8 @@ class SageMakerOnlineStore:
                 return []
             entries = [{"FeatureGroupName": group, "Record": _wire(sending.record)} for sending in sendings]
             answer = self._client.batch_write_record(Entries=entries)
+            if "Errors" not in answer or "UnprocessedEntries" not in answer:
+                return [replace(sending, code="ServiceUnavailable", message=_CUT_OFF) for sending in sendings]
         except (ClientError, BotoCoreError) as error:
             code, message = _reason(error)
             if code in _DENIED_CODES:
@@ -332,13 +339,16 @@ def _failed(sendings: list[_Sending], answer: Mapping[str, Any]) -> list[_Sendin
 
 
 def _reason(error: ClientError | BotoCoreError) -> tuple[str, str]:
-    """Code and message of a failed call; a broken connection, or a 5xx without a code, counts as ServiceUnavailable."""
+    """Code and message of a failed call; what is not the service's own answer counts as ServiceUnavailable."""
     if isinstance(error, ClientError):
         code = str(error.response["Error"].get("Code", ""))
+        message = str(error.response["Error"].get("Message", ""))
         status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
-        if status >= 500 or status == 429:
-            code = code if code in _RETRYABLE_CODES else "ServiceUnavailable"
-        return code, str(error.response["Error"].get("Message", ""))
+        if message.startswith("{"):  # botocore's message for a body that isn't whole
+            return "ServiceUnavailable", _CUT_OFF
+        if (status >= 500 or status == 429) and code not in _RETRYABLE_CODES:
+            code = "ServiceUnavailable"
+        return code, message
     if isinstance(error, ConnectionError | HTTPClientError):
         return "ServiceUnavailable", f"connection failed: {error}"
     raise error  # no credentials, no region: nothing that a row or a retry can mend
