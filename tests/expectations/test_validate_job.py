@@ -223,3 +223,12 @@ def test_pending_names_what_has_no_verdict_yet(spark: SparkSession, lake: Lake) 
     assert unjudged() == [snapshot]
     judge(lake, spark, snapshot)
     assert unjudged() == []
+
+
+def test_a_day_that_was_never_made_is_told_before_spark_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = validate.main(["--lake", str(tmp_path), "--as-of", "2025-09-30", "--groups", "customer_bnpl"])
+
+    told = capsys.readouterr()
+    message = f"no snapshot of customer_bnpl as of 2025-09-30 in {tmp_path}; make it: etr materialize --as-of 2025-09-30"
+    assert (code, told.err) == (1, f"{message}\n")
+    assert json.loads(told.out)["error"] == message
