@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -21,6 +21,9 @@ from stores.embedded.local import LocalFeatureStore
 from stores.feature_groups import WantedFeatureGroup, ensure_feature_group
 from stores.online import OnlineConfig, SageMakerOnlineStore, write_batches
 from stores.protocols import FeatureDefinition, FeatureType, Record, WriteOutcome
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 FEATURES: dict[str, FeatureType] = {"id": "String", "at": "String", "count": "Integral", "share": "Fractional"}
 NOON, ONE = "2025-06-01T12:00:00Z", "2025-06-01T13:00:00Z"
@@ -140,6 +143,23 @@ def test_access_denied_fails_the_task_at_once(tmp_path: Path) -> None:
         client.meta.events.register("before-send.sagemaker-featurestore-runtime", lambda **_: refusal)
         with pytest.raises(PublishError, match=r"^people: not allowed to write online records: AccessForbidden: no;"):
             SageMakerOnlineStore(config, client=client).put_batch("people", [Record("ann", NOON, {"id": "ann"})])
+
+
+def test_it_writes_from_spark_s_workers(tmp_path: Path, spark: SparkSession) -> None:
+    """Each task makes its own client from the pickled config, and tells what became of its rows."""
+    with online_store(tmp_path) as config:
+
+        def publish(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            outcome = write(rows, config)
+            yield pa.record_batch({"sent": [outcome.sent], "written": [outcome.written], "dead": [outcome.dead]})
+
+        moment = "timestamp'2025-06-01 12:00:00'"
+        frame = spark.range(100, numPartitions=2).selectExpr(
+            "lpad(cast(id as string), 4, '0') id", f"{moment} at", "id count", "if(id = 99, double('nan'), id / 8) share"
+        )
+        told = frame.mapInArrow(publish, "sent long, written long, dead long").collect()
+        assert sorted(tuple(row) for row in told) == [(50, 49, 1), (50, 50, 0)]
+        assert read(config, 100) == expected(99)
 
 
 class RawAnswer:
