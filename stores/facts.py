@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
+from conf.errors import PublishError
 from conf.specs import ColumnType
 from stores.storage import Storage
 from transforms.facts import ORDER
@@ -151,8 +152,12 @@ class BucketReader:
             if codes.null_count:
                 part, codes = part.filter(codes.is_valid()), codes.drop_null()
             values = {name: _values(part[name].combine_chunks(), type_) for name, type_ in types.items()}
-            times = [part[name].to_numpy() for name in ("at", "valid_from", "valid_until")]
-            yield clock, Facts(codes.to_numpy(zero_copy_only=False).astype(np.int64), times[0], times[1], times[2], values)
+            entity = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+            at, valid_from, valid_until = (part[name].to_numpy() for name in ("at", "valid_from", "valid_until"))
+            step = np.diff(entity)
+            if (step < 0).any() or (np.diff(at)[step == 0] < 0).any():
+                raise PublishError(f"facts on clock {clock} are not in order; remove the lake's facts/ and run again")
+            yield clock, Facts(entity, at, valid_from, valid_until, values)
 
     def entities(self, table: pa.Table, clock: str) -> pa.Array:
         """The entities with facts on a clock, sorted by their bytes."""

@@ -44,6 +44,7 @@ Rows = Mapping[str, Sequence[Mapping[str, object]]]
 _PYTHON_TYPES = {
     "string": str, "integer": int, "number": float, "money": Decimal, "boolean": bool, "date": date, "timestamp": datetime,
 }  # fmt: skip
+_MICROSECOND = timedelta(microseconds=1)
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -187,8 +188,8 @@ def _time(source: Source, time: TimeColumn, row: Mapping[str, Any]) -> Any:
     if time.of_date == "start_of_day":
         return start_of_day(value, zone)
     if time.of_date == "end_of_day":
-        return start_of_day(value + timedelta(days=1), zone)
-    return start_of_day((value.replace(day=1) + timedelta(days=32)).replace(day=1), zone)
+        return start_of_day(value + timedelta(days=1), zone) - _MICROSECOND
+    return start_of_day((value.replace(day=1) + timedelta(days=32)).replace(day=1), zone) - _MICROSECOND
 
 
 def _check(source: Source, row: Mapping[str, Any]) -> None:

@@ -209,6 +209,16 @@ def test_event_time_of_a_date_is_judged_in_the_zone_of_its_source(event_time, in
     assert (found["f"], found["n"]) == (inside, days_ago)
 
 
+def test_what_is_true_at_the_end_of_a_day_counts_on_that_day():
+    """The end of D is the last microsecond before T, and known by then."""
+    feature = {"source": "balances", "aggregates": [{"name": "n", "op": "recency"}]}
+    source = BALANCES.model_copy(update={"zone": KL})
+    group = FeatureGroup(name="g", record_identifier="person", spine="people", inputs=[feature])
+    rows = {"people": [ANN], "balances": [{"person": "ann", "day": D, "amount": M("1.00")}]}
+    assert answer(group, SOURCES | {"balances": source}, rows, as_of=D, zone=KL)["ann"]["n"] == 0
+    assert answer(group, SOURCES | {"balances": source}, rows, as_of=D - timedelta(days=1), zone=KL)["ann"]["n"] is None
+
+
 def test_fact_that_counts_at_another_time_is_known_by_its_own():
     plans = [
         plan("2025-01-01", due=date(2025, 6, 24)),  # the first day of 7

@@ -74,7 +74,9 @@ def prepare(stream: Stream, curated: Mapping[str, DataFrame], sources: Mapping[s
         on = settled if clock.settles and settled is not None else rows
         parts.append(_facts_on(clock, values, on, source, stream))
     facts = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
-    bucket = F.expr(f"cast(shiftrightunsigned(xxhash64(entity), {64 - bucket_bits}) as int)") if bucket_bits else F.lit(0)
+    # Never a literal: Spark would drop it from the sort, and the writer sort again by it, in another order of rows.
+    hashed = f"shiftrightunsigned(xxhash64(entity), {64 - bucket_bits})" if bucket_bits else "pmod(xxhash64(entity), 1)"
+    bucket = F.expr(f"cast({hashed} as int)")
     return facts.select(bucket.alias("bucket"), "*")
 
 
