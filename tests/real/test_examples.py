@@ -51,7 +51,8 @@ def test_every_card_row_is_accounted_for(cards):
 def test_cards_meet_the_published_facts(cards):
     lake, _ = cards
     found = duckdb.sql(
-        f"""select count(*), round(avg(card_utilisation), 5), round(avg(card_utilisation_avg_6mo), 5), round(max(card_utilisation), 2),
+        f"""select count(*), round(avg(card_utilisation), 5), round(avg(card_utilisation_avg_6mo), 5),
+                   round(max(card_utilisation), 2),
                    count_if(card_over_limit_count_1mo > 0), count_if(card_zero_statement_count_6mo = 6),
                    count_if(card_months_late_max_6mo >= 2), count_if(card_months_late_max_6mo >= 3)
             from {offline(lake, "card_conduct")}"""
@@ -78,7 +79,7 @@ def test_loans_meet_the_published_facts(loans):
 
 
 def test_times_of_two_zones_in_one_file_are_read_as_declared(loans):
-    """Creation is in UTC, all other times in Lagos: read so, a loan is approved seconds after it was asked for, and never before."""
+    """Creation is in UTC, the other times in Lagos: read so, approval follows seconds after creation, and never precedes it."""
     lake, _ = loans
     early, median = duckdb.sql(
         "select count_if(approved_at < created_at), median(epoch(approved_at) - epoch(created_at)) "

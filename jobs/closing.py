@@ -1,0 +1,91 @@
+"""The first line of a run and the table at its end: what was read, kept, computed and published, and where it lies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from jobs.pipeline import Pipeline
+    from jobs.summary import Summary
+
+_SOURCE_COLUMNS = ("files", "read", "kept", "duplicates", "quarantined", "late")
+_GROUP_COLUMNS = ("rows", "quarantined", "held_back", "published", "written", "skipped", "dead_lettered")
+
+
+def show_start(job: Pipeline) -> None:
+    """Say on stderr what is about to be done."""
+    days = f"{job.days[0]} to {job.days[-1]}" if len(job.days) > 1 else f"{job.days[0]}"
+    columns = sum(len(job.compiled.groups[group].columns) for group in job.groups)
+    _console().print(
+        f"[bold]etr pipeline[/] as of {days} ({job.settings.time_zone}): {len(job.catalogue.sources)} sources from "
+        f"{job.settings.raw}, {len(job.groups)} feature groups with {columns} columns into {job.settings.lake}",
+        highlight=False,
+    )
+
+
+def show_result(job: Pipeline, summary: Summary, seconds: float) -> None:
+    """The tables of a run on stderr, and what to try next."""
+    console = _console()
+    if summary.counts.get("changed") == 0:
+        console.print("Nothing changed: every file was taken in, every day is computed and published.", highlight=False)
+    else:
+        _show(console, "ledgers", _SOURCE_COLUMNS, _those(summary.tables, "curated/"))
+        _show(console, "feature groups", _GROUP_COLUMNS, _those(summary.tables, "snapshots/"))
+    quarantined = summary.counts.get("quarantined", 0)
+    lines = [f"{seconds:,.0f} s; lake: {job.lake.uri()}; offline store: {job.settings.offline_uri}"]
+    if quarantined:
+        lines.append(f"{quarantined:,} rows in quarantine, each with its reason: {job.lake.uri('quarantine', job.run_id)}")
+    console.print(*lines, sep="\n", highlight=False)
+    console.print("Next:", *(f"  {command}" for command in _next(job)), sep="\n", highlight=False, markup=False)
+
+
+def _next(job: Pipeline) -> Sequence[str]:
+    group = job.groups[0]
+    identifier = _some_identifier(job, group) or "ID"
+    where = f" --lake {job.settings.lake}" if job.settings.lake != "lake" else ""
+    conf = f" --conf {job.conf}" if job.conf else ""
+    offline = f"{job.settings.offline_uri}/*/sagemaker/*/offline-store/{group}-*/data/*/*/*/*/*.parquet"
+    query = f"import duckdb; print(duckdb.sql(\\\"select * from '{offline}' limit 5\\\"))"
+    return (
+        f"etr get {group} {identifier}{conf}{where}",
+        f'.venv/bin/python -c "{query}"',
+        f"etr serve --data {job.settings.lake}/feature_store --print-env",
+    )
+
+
+def _some_identifier(job: Pipeline, group: str) -> str | None:
+    import pyarrow.parquet as pq
+
+    from stores.snapshots import SnapshotTable
+
+    snapshot = SnapshotTable(job.lake.storage, group).current(job.days[-1])
+    if snapshot is None or not snapshot.files:
+        return None
+    with job.lake.storage.open_input(snapshot.files[0].path) as stream:
+        first = next(pq.ParquetFile(stream).iter_batches(1, columns=[job.compiled.groups[group].entity]), None)
+    return str(first.column(0)[0]) if first is not None and first.num_rows else None
+
+
+def _those(tables: Mapping[str, Any], prefix: str) -> dict[str, Mapping[str, Any]]:
+    return {name.removeprefix(prefix): told for name, told in tables.items() if name.startswith(prefix)}
+
+
+def _show(console: Console, title: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    table.add_column("")
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
+    for name, told in rows.items():
+        table.add_row(name, *(f"{told.get(column, 0):,}" for column in columns))
+    totals = [sum(told.get(column, 0) for told in rows.values()) for column in columns]
+    table.add_row("[bold]all", *(f"[bold]{total:,}" for total in totals))
+    console.print(table)
+
+
+def _console() -> Console:
+    return Console(file=sys.stderr, soft_wrap=True)
