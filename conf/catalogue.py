@@ -64,7 +64,9 @@ def load_catalogue(folder: str | Path | None = None) -> Catalogue:
 
 def _load_all(model: type[Model], root: Traversable, folder: str, files: dict[str, YamlFile]) -> Iterator[Model]:
     place = root / folder
-    found = sorted((p for p in place.iterdir() if p.name.endswith((".yaml", ".yml"))), key=lambda p: p.name) if place.is_dir() else []
+    found = (
+        sorted((p for p in place.iterdir() if p.name.endswith((".yaml", ".yml"))), key=lambda p: p.name) if place.is_dir() else []
+    )
     for path in found:
         try:
             text = path.read_text(encoding="utf-8")

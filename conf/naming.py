@@ -23,9 +23,7 @@ def check_name(name: str) -> str:
     if len(name) > 64:
         raise ValueError(f"'{name}' has {len(name)} characters; SageMaker allows 64")
     if _ALLOWED.fullmatch(name) is None:
-        raise ValueError(
-            f"'{name}' is not a name SageMaker takes: letters, digits, '-' and '_', a letter or digit at both ends"
-        )
+        raise ValueError(f"'{name}' is not a name SageMaker takes: letters, digits, '-' and '_', a letter or digit at both ends")
     return name
 
 
