@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conf.errors import UsageError
 from jobs.arguments import JobParser, load_settings_for
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
     from conf.catalogue import Catalogue
     from conf.settings import Settings
+    from jobs.curate import CurateSummary
+    from jobs.ingest import IngestSummary
+    from jobs.materialize import MaterializeSummary
     from jobs.progress import Progress
+    from jobs.validate import ValidateSummary
     from stores.lake import Lake
     from transforms.feature_group import Compiled
 
@@ -32,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _work(arguments: Namespace, run_id: str) -> Summary:
+    started = time.monotonic()
     settings = load_settings_for(arguments)
     from conf.catalogue import load_catalogue  # what follows takes longer than a wrong argument should
     from transforms.feature_group import compile_groups
@@ -56,7 +62,7 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
     else:
         with lake.hold(job.tables(), run_id, arguments.wait), Progress() as progress:
             summary = job.run(progress)
-    show_result(job, summary)
+    show_result(job, summary, time.monotonic() - started)
     return summary
 
 
@@ -192,13 +198,33 @@ class Pipeline:
             run_id=self.run_id,
             progress=progress,
         )
-        summary = summarize(self.run_id, taken, made, judged, published)
-        self.lake.write_run(self.run_id, "pipeline", {"counts": summary.counts, "tables": summary.tables, "status": summary.status})
+        summary = _summary(self.run_id, taken, made, judged, published)
+        self.lake.write_run(self.run_id, "pipeline", asdict(summary))
         held_back = validate.held_back_message(judged.verdicts, self.lake)
         if held_back:
             raise HeldBack(held_back)
         taken.raise_if_failed()
+        published.raise_if_failed(self.lake)
         return summary
+
+
+def _summary(
+    run_id: str, taken: CurateSummary, made: MaterializeSummary, judged: ValidateSummary, published: IngestSummary
+) -> Summary:
+    tables: dict[str, dict[str, Any]] = {f"curated/{name}": asdict(source) for name, source in taken.sources.items()}
+    for snapshot in made.current:
+        table = tables.setdefault(f"snapshots/{snapshot.group}", {"rows": 0, "made": 0})
+        table["rows"] += snapshot.rows
+        table["made"] += snapshot in made.made
+    for group in published.groups.values():
+        tables[f"snapshots/{group.group}"] |= group.counts
+    counts = {name: taken.counts[name] for name in ("files", "read", "kept", "duplicates", "quarantined", "late")}
+    counts |= {"snapshot_rows": sum(snapshot.rows for snapshot in made.made)}
+    counts |= {
+        name: published.counts.get(name, 0) for name in ("published", "held_back", "sent", "written", "skipped", "dead_lettered")
+    }
+    counts["changed"] = int(bool(taken.counts["files"] or made.made or judged.made or published.changed))
+    return Summary("pipeline", run_id, counts=counts, tables=tables)
 
 
 if __name__ == "__main__":

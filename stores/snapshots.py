@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable
 from deltalake.schema import Schema
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -84,7 +84,7 @@ class SnapshotTable:
         """One Delta transaction for the day's version, then the pointer. Committing the same version again changes nothing."""
         uri = self.storage.uri(self.path)
         values: dict[str, str | None] = {"as_of": snapshot.as_of, "snapshot_version": snapshot.version}
-        actions = [
+        actions: list[AddAction | RemoveAction] = [
             AddAction(
                 path=file.path.removeprefix(f"{self.path}/"),
                 size=file.size,
@@ -98,8 +98,9 @@ class SnapshotTable:
         full = pa.schema([*schema, pa.field("as_of", pa.date32()), pa.field("snapshot_version", pa.string())])
         told = CommitProperties(custom_metadata={"run_id": snapshot.run_id})
         if not DeltaTable.is_deltatable(uri):
+            added = [action for action in actions if isinstance(action, AddAction)]
             create_table_with_add_actions(
-                uri, Schema.from_arrow(full), actions, mode="error", partition_by=list(PARTITION), commit_properties=told
+                uri, Schema.from_arrow(full), added, mode="error", partition_by=list(PARTITION), commit_properties=told
             )
         else:
             table = DeltaTable(uri)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 
-from conf.expressions import Expression, ExpressionError, parse, parse_condition
-
 from conf.catalogue import Catalogue
 from conf.errors import did_you_mean
+from conf.expressions import Expression, ExpressionError, parse, parse_condition
 from conf.naming import SNAPSHOT_COLUMNS, column_name
 from conf.specs import Aggregate, ColumnType, FeatureGroup, Input, Scoring, Source, State
 from conf.windows import Window
@@ -201,7 +200,7 @@ class _Streams:
                 c: tuple(sorted(v.values(), key=lambda value: value.name))
                 for c, v in sorted(clocks.items(), key=lambda i: i[0].name)
             }
-            meaning = [entity, source, entity_column, via, asdict(settlement) if settlement else None]
+            meaning: list[object] = [entity, source, entity_column, via, asdict(settlement) if settlement else None]
             meaning += [[asdict(c), [asdict(v) for v in values]] for c, values in ordered.items()]
             result[key] = Stream(f"{source}-{_digest(meaning)}", entity, source, entity_column, via, settlement, ordered)
         return result
@@ -302,9 +301,11 @@ class _GroupCompiler:
             spot = (*place, "columns", name)
             if name in columns:
                 raise self._fail(spot, f"'{name}' is a column of '{item.source}' already; choose another name")
-            named[name] = f"({_inline(text, named)})"
-            self._parse(spot, named[name], columns)
-        for kind, features in (("aggregates", item.aggregates), ("states", item.states)):
+            whole = _inline(text, named)
+            self._parse(spot, whole, columns)
+            named[name] = f"({whole})"
+        kinds: dict[str, Sequence[Aggregate | State]] = {"aggregates": item.aggregates, "states": item.states}
+        for kind, features in kinds.items():
             for index, feature in enumerate(features):
                 self._feature((*place, kind, index), feature, source, columns, key, named)
 
@@ -328,10 +329,8 @@ class _GroupCompiler:
         parent = self.catalogue.sources[via]
         missing = [name for name in parent.key if name not in source.columns]
         if missing or identifier not in parent.columns:
-            raise self._fail(
-                spot,
-                f"'{via}' can't bring {identifier}: '{source.name}' must have its key ({', '.join(parent.key)}) and '{via}' {identifier}",
-            )
+            needed = f"'{source.name}' must have its key ({', '.join(parent.key)}) and '{via}' the column {identifier}"
+            raise self._fail(spot, f"'{via}' can't bring {identifier}: {needed}")
         return identifier, via
 
     def _settlement(self, place: Place, item: Input, columns: Mapping[str, ColumnType]) -> Settlement | None:
@@ -396,7 +395,10 @@ class _GroupCompiler:
                 raise self._fail((*place, name), f"'{text}' is {moment.type}; it must be a timestamp or a date")
             return parsed(name, f"start_of_day({text})")
 
-        at, windows, lags, ahead = None, (LIFETIME,), (0,), False
+        at: Expression | None = None
+        windows: tuple[Window, ...] = (LIFETIME,)
+        lags: tuple[int, ...] = (0,)
+        ahead = False
         if isinstance(feature, Aggregate):
             at = time("at", feature.at)
             windows, lags, ahead = feature.windows or windows, feature.lag or lags, feature.ahead
@@ -408,14 +410,13 @@ class _GroupCompiler:
         if len(feature.by) > 1:
             raise self._fail((*place, "by"), "`by` takes one column")
         used = frozenset().union(*(e.columns for e in (of, where, at, since, until) if e))
-        for column in feature.by:
-            if columns.get(column) != "string":
+        for pivot in feature.by:
+            if columns.get(pivot) != "string":
                 raise self._fail(
-                    (*place, "by", column), f"`by` takes a string column{did_you_mean(column, columns)}; '{column}' is not one"
+                    (*place, "by", pivot), f"`by` takes a string column; '{pivot}' is not one{did_you_mean(pivot, columns)}"
                 )
-            used |= {column}
-        limits = [moment.spark() if moment else None for moment in (at, since, until)]
-        clock = Clock(*limits, _masks(source, used), bool(used & set(SETTLEMENT)))
+            used |= {pivot}
+        clock = Clock(_sql(at), _sql(since), _sql(until), _masks(source, used), bool(used & set(SETTLEMENT)))
         for by_value, split in [(None, None), *_splits(feature.by)]:
             type_: ColumnType = of.type if of else "boolean"
             value = self.streams.add(key, clock, type_, _value_sql(operation, of, where, split), ordered=operation.ordered)
@@ -521,6 +522,10 @@ def _value_sql(operation: Operation, of: Expression | None, where: Expression | 
     else:
         value = "true"
     return f"case when {condition} then {value} end" if condition else value
+
+
+def _sql(moment: Expression | None) -> str | None:
+    return moment.spark() if moment else None
 
 
 def _in_words(operation: Operation, feature: Aggregate | State) -> str:

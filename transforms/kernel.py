@@ -178,7 +178,7 @@ class Selection:
         """Exact integer sum of `data` (default: the values) where present, for each query."""
         numbers = np.where(values.present, values.data if data is None else data, 0).astype(np.int64)
         running = np.concatenate([[0], np.cumsum(numbers[self.settled])])
-        result = running[self.high] - running[self.low]
+        result: NDArray[np.int64] = running[self.high] - running[self.low]
         if len(self.own_query):
             pairs = Members.of(self.own_query, self.own_positions, len(self.low))
             own = np.concatenate([[0], np.cumsum(numbers[self.own_positions])])
@@ -206,8 +206,9 @@ class Selection:
 def _first_not_before(at: Instants, first: Positions, last: Positions, moment: Instants) -> Positions:
     """For each i, the first position in `[first[i], last[i])` whose `at` is not before `moment[i]`, or `last[i]`."""
     if len(moment) and (moment == moment[0]).all():
-        before = np.concatenate([[0], np.cumsum(at < moment[0])])
-        return first + before[last] - before[first]
+        before: Positions = np.concatenate([[0], np.cumsum(at < moment[0])])
+        found: Positions = first + before[last] - before[first]
+        return found
     low, high = first.copy(), last.copy()
     while (open_ := low < high).any():
         middle = (low + high) // 2

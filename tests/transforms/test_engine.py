@@ -75,7 +75,7 @@ def test_what_happens_or_is_known_after_the_cut_off_changes_nothing(spark, tmp_p
         for row in some:
             event, known = row[source.event_time.column], row[source.known_time.column]
             if event >= cut_off or known > cut_off + source.grace:
-                row = row | {column: None for column in amounts} | {"provider": "rewritten"} if name == "bnpl_plans" else row
+                row = row | dict.fromkeys(amounts) | {"provider": "rewritten"} if name == "bnpl_plans" else row
                 changed += 1
             rewritten[name].append({key: value for key, value in row.items() if key in source.columns})
     assert changed > 20
