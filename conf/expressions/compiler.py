@@ -25,6 +25,7 @@ from conf.expressions.values import (
     convert,
     duckdb_text,
     finite,
+    in_calendar,
     literal,
     spark_text,
 )
@@ -153,7 +154,7 @@ class Compiler:
                 f"{moment.shown} is {moment.type}: an interval can only be added to or taken from a date or timestamp"
             )
         if moment.type == "timestamp":
-            return build("timestamp", operator, [moment, interval], f"({{0}} {operator} {{1}})")
+            return in_calendar(build("timestamp", operator, [moment, interval], f"({{0}} {operator} {{1}})"))
         if not interval.spark.endswith("DAY"):
             raise ExpressionError(f"{moment.shown} is a date: {interval.shown} must be in whole days")
         assert isinstance(interval.constant, int)

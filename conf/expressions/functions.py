@@ -7,7 +7,7 @@ of EXAMPLE_COLUMNS.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conf.expressions.patterns import portable
 from conf.expressions.values import (
@@ -21,6 +21,7 @@ from conf.expressions.values import (
     convert,
     duckdb_text,
     finite,
+    in_calendar,
     recast,
     spark_text,
 )
@@ -44,7 +45,7 @@ EXAMPLE_COLUMNS: dict[str, ColumnType] = {
 
 Builder = Callable[[Sequence[Value], str], Value]  # checked arguments and the zone
 MOMENT: tuple[ColumnType, ...] = ("date", "timestamp")
-_DAYS_LIMIT = 3_652_059  # days from year 1 to 9999: more is surely a mistake, and the engines differ past their limits
+_DAYS_LIMIT = 3_652_059  # days in the years 1 to 9999
 
 
 @dataclass(frozen=True)
@@ -145,27 +146,28 @@ def _midnight(name: str, spark_day: str, duckdb_day: str) -> Builder:
     """The instant at which a local date begins: the earlier one when clocks show that midnight twice."""
 
     def built(args: Sequence[Value], zone: str) -> Value:
-        day = convert(args[0], "date")
-        spark, duckdb = f"CAST({spark_day} AS TIMESTAMP)", f"CAST({duckdb_day} AS TIMESTAMP)"
+        given = convert(args[0], "date")
+        day = in_calendar(recast(given, "date", spark_day, duckdb_day), margin=True)
+        meaning = replace(day, canonical=given.canonical)
+        midnight = "CAST({0} AS TIMESTAMP)"
         if zone == "UTC":
-            return build("timestamp", name, [day], spark, duckdb)
+            return build("timestamp", name, [meaning], midnight)
         in_zone = duckdb_text(zone)
-        instant = f"timezone('UTC', timezone({in_zone}, {duckdb}))"
-        hour_before = f"timezone('UTC', timezone({in_zone}, {duckdb}) - INTERVAL '1' HOUR)"
-        local_before = f"timezone({in_zone}, timezone({in_zone}, {duckdb}) - INTERVAL '1' HOUR)"
+        instant = f"timezone({in_zone}, {midnight})"
+        hour_before = f"{instant} - INTERVAL '1' HOUR"
         return build(
             "timestamp",
             f"{name}[{zone}]",
-            [day],
-            f"to_utc_timestamp({spark}, {spark_text(zone)})",
-            f"CASE WHEN {local_before} >= {duckdb} THEN {hour_before} ELSE {instant} END",
+            [meaning],
+            f"to_utc_timestamp({midnight}, {spark_text(zone)})",
+            f"timezone('UTC', CASE WHEN timezone({in_zone}, {hour_before}) >= {midnight} THEN {hour_before} ELSE {instant} END)",
         )
 
     return built
 
 
 def _local_date(args: Sequence[Value], zone: str) -> Value:
-    return local_date(convert(args[0], "timestamp"), zone)
+    return local_date(in_calendar(convert(args[0], "timestamp"), margin=zone != "UTC"), zone)
 
 
 def _days_between(args: Sequence[Value], zone: str) -> Value:
@@ -181,9 +183,11 @@ def add_days(day: Value, count: Value) -> Value:
     if isinstance(count.constant, int):
         if abs(count.constant) > _DAYS_LIMIT:
             raise ExpressionError(f"{count.shown} is more days than the calendar has (years 1 to 9999)")
-        return build("date", "add_days", [day, count], f"date_add({{0}}, {count.constant})", "({0} + CAST({1} AS INTEGER))")
-    within = f"CASE WHEN {{1}} BETWEEN -{_DAYS_LIMIT} AND {_DAYS_LIMIT} THEN CAST({{1}} AS INTEGER) END"
-    return build("date", "add_days", [day, count], f"date_add({{0}}, {within})", f"({{0}} + {within})")
+        within = str(count.constant)
+    else:
+        within = f"CASE WHEN {{1}} BETWEEN -{_DAYS_LIMIT} AND {_DAYS_LIMIT} THEN CAST({{1}} AS INTEGER) END"
+    shifted = build("date", "add_days", [day, count], f"date_add({{0}}, {within})", f"({{0}} + {within})")
+    return in_calendar(shifted)
 
 
 def divide(name: str, args: Sequence[Value]) -> Value:

@@ -143,6 +143,20 @@ def finite(value: Value) -> Value:
     return recast(value, value.type, f"CASE WHEN abs({{0}}) <= CAST('{_LARGEST_NUMBER}' AS DOUBLE) THEN {{0}} END")
 
 
+def in_calendar(value: Value, *, margin: bool = False) -> Value:
+    """Null outside the years 1 to 9999, which are all that Python and most readers of Parquet know.
+
+    Such dates come from an open end written as 9999-12-31. `margin`: half a day less, so that a zone's offset still fits.
+    """
+    if value.type == "date":
+        first = f"DATE '0001-01-0{2 if margin else 1}'"
+        return recast(value, "date", f"CASE WHEN {{0}} BETWEEN {first} AND DATE '9999-12-31' THEN {{0}} END")
+    first = f"0001-01-0{2 if margin else 1} 00:00:00"
+    last = f"9999-12-31 {'09' if margin else '23'}:59:59.999999"
+    template = "CASE WHEN {{0}} BETWEEN TIMESTAMP '{0}{2}' AND TIMESTAMP '{1}{2}' THEN {{0}} END"
+    return recast(value, value.type, template.format(first, last, "Z"), template.format(first, last, ""))
+
+
 def convert(value: Value, type_: ColumnType) -> Value:
     """An implicit conversion that `common_type` has allowed."""
     value = value if value.unbounded and type_ == "number" else finite(value)
