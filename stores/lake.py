@@ -148,6 +148,8 @@ class CuratedTable:
             "earliest_effect": earliest_effect,
             "partitions": list(partitions),
         }
+        # A file whose rows are all known still has to be remembered as taken: that is a commit without rows.
+        df.sparkSession.conf.set("spark.databricks.delta.skipRecordingEmptyCommits", "false")
         if lease is not None:
             lease.check()
         (
@@ -184,16 +186,16 @@ class CuratedTable:
         if self._storage.exists(self._index):
             index = json.loads(self._storage.read(self._index))
             written, commits = index["version"], [CurateCommit.of(commit) for commit in index["commits"]]
-        newest = written
-        for version, kind in sorted(self._log()):
-            newest = max(newest, version)
-            if kind == "json" and version > written and (facts := self._facts_of(self._commit_info(version))) is not None:
-                commits.append(CurateCommit.of({**facts, "version": version}))
-        if newest < written or (newest == written >= 0 and not self._storage.exists(f"curated/{self.source}/_delta_log")):
+        log = sorted(self._log())
+        newest = max((version for version, _ in log), default=-1)
+        if newest < written:
             raise InputError(
                 f"{self.uri}: its index knows version {written}, the table is gone or older; put the table back, or "
                 f"remove {self._storage.uri(self._index)} as well to curate it anew"
             )
+        for version, kind in log:
+            if kind == "json" and version > written and (facts := self._facts_of(self._commit_info(version))) is not None:
+                commits.append(CurateCommit.of({**facts, "version": version}))
         return newest, commits, written
 
     def _log(self) -> list[tuple[int, str]]:

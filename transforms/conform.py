@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from sqlglot import exp
 
 from conf.errors import DefinitionError
+from conf.expressions import parse_condition
 from conf.specs import Column, ColumnType, RowRule, Source, TimeColumn
 
 if TYPE_CHECKING:
@@ -292,13 +293,16 @@ def _reasons(source: Source) -> SparkColumn:
             _sentence("event time ", "cast(_event_time as string)", f" lies outside {_YEARS[0][:4]} to {int(_YEARS[1][:4]) - 1}"),
         )
     )
-    checks += [_check(_breaks(rule), rule.name, _literal(f"{rule.name} does not hold: {rule.expr}")) for rule in source.rules]
+    checks += [
+        _check(_breaks(rule, source), rule.name, _literal(f"{rule.name} does not hold: {rule.expr}")) for rule in source.rules
+    ]
     unreadable = f"array({_reason(_literal('unreadable'), '_unreadable')})"
     return F.expr(f"if(_unreadable is not null, {unreadable}, array_compact(array({', '.join(checks)})))")
 
 
-def _breaks(rule: RowRule) -> str:
-    return f"not coalesce(({rule.expr}), false)"
+def _breaks(rule: RowRule, source: Source) -> str:
+    types = {name: column.type for name, column in source.columns.items()}
+    return f"not coalesce(({parse_condition(rule.expr, types, zone=source.zone).spark()}), false)"
 
 
 def _column_checks(name: str, column: Column, source: Source) -> Iterator[str]:
