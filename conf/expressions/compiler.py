@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -203,7 +203,7 @@ class Compiler:
 
     def logic(self, tree: exp.Expr) -> Value:
         word = "and" if isinstance(tree, exp.And) else "or"
-        values = [self._boolean(part, word) for part in tree.flatten()]
+        values = [self._boolean(part, word) for part in _chain(tree, type(tree))]
         text = f" {word.upper()} ".join(f"{{{place}}}" for place in range(len(values)))
         return build("boolean", word, values, f"({text})")
 
@@ -326,6 +326,16 @@ class Compiler:
             raise ExpressionError(
                 f"timestamp '{text}' is no instant; write it in UTC, as timestamp '2025-01-31T16:00:00Z'"
             ) from None
+
+
+def _chain(tree: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
+    """The parts of `a and (b and c)`: parentheses make no difference in a chain of one kind."""
+    bare = tree.unnest()
+    if isinstance(bare, kind):
+        yield from _chain(bare.this, kind)
+        yield from _chain(bare.expression, kind)
+    else:
+        yield tree
 
 
 _RULES: dict[type[exp.Expr], Callable[[Compiler, exp.Expr], Value]] = {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Literal
 
 from conf.specs import ColumnType
@@ -201,7 +202,7 @@ def common_type(values: Sequence[Value], *, what: str) -> ColumnType:
 
 
 def _is_cents(value: Value) -> bool:
-    return isinstance(value.constant, Decimal) and value.constant == round(value.constant, 2)
+    return isinstance(value.constant, Decimal) and (Fraction(value.constant) * 100).denominator == 1
 
 
 def _mismatch(one: Value, other: Value, what: str) -> str:
