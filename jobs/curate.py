@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 60.0
 _AT_ONCE = 2
 """Sources under way at the same time: while one commits, another computes."""
-_SMALL_BYTES = 64 * 2**20
+_SMALL_BYTES = 16 * 2**20
+"""New files of no more than this are read twice, so that only the rows of their own keys are fetched from the table."""
 _log = logging.getLogger(__name__)
 
 
@@ -361,7 +362,8 @@ class _SourceWork:
         known = self.table.read(self.spark)
         if known is not None:
             known = known.select(*(F.col(f"`{name}`") for name in (*by, "_row_hash", "_file", "_line")))
-        classified = classify(conformed, by=by, known=known)
+        few = sum(file.size for file in files) <= _SMALL_BYTES
+        classified = classify(conformed, by=by, known=known, few=few)
         return classified.withColumn("_run", F.lit(self.run_id))
 
     def _columns(self) -> list[str]:
@@ -399,7 +401,7 @@ class _SourceWork:
         keys = [
             F.concat(F.lit(f"{name}="), F.col(f"`{name}`").cast("string"))
             for name in self.source.key
-            if name in classified.columns
+            if self.source.columns[name].personal in (None, "hmac")
         ]
         bad = classified.where(F.col("_class").isin(BAD, CONFLICT) & F.col("_line").isNotNull()).select(
             F.lit(self.source.name).alias("source_or_group"),

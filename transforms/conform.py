@@ -113,7 +113,7 @@ def conform(df: DataFrame, *, source: Source, personal_key: bytes | None = None)
     the declared columns typed (null where unreadable; personal ones absent or an HMAC-SHA256 in hex), `_event_time`,
     `_known_time`, `_month`, `_file`, `_line`, `_row_hash`, and
     `_reasons`: array of (rule, reason), empty for a row to keep; `_rounded`: how many amounts had more than two decimals;
-    `_key` and `_row`: the key and the row as text, without personal data, of rows with reasons.
+    `_key` and `_row`, of rows with reasons: the key as text, and JSON of the row as it was read, both without personal data.
 
     `personal_key`: needed when a column says `personal: hmac`.
     """
@@ -370,8 +370,8 @@ def key_text(source: Source) -> SparkColumn:
     parts = []
     for name in source.key:
         column = source.columns[name]
-        value = f"cast({_quoted(name)} as string)" if column.personal != "drop" else "null"
-        written = value if column.personal else f"coalesce({value}, `_text_{name}`)"
+        typed = f"cast({_quoted(name)} as string)"
+        written = {None: f"coalesce({typed}, `_text_{name}`)", "hmac": typed}.get(column.personal, "null")
         parts.append(f"concat({_literal(name + '=')}, coalesce({written}, ''))")
     return F.expr(f"if(size(_reasons) > 0, concat_ws(', ', {', '.join(parts)}), null)")
 

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 KEPT, DUPLICATE, CONFLICT, BAD = "kept", "duplicate", "conflict", "bad"
 
 
-def classify(df: DataFrame, *, by: Sequence[str], known: DataFrame | None = None) -> DataFrame:
+def classify(df: DataFrame, *, by: Sequence[str], known: DataFrame | None = None, few: bool = False) -> DataFrame:
     """Say of every row whether it is kept.
 
     Rows in: conformed ones, any number per `by` (key and version; nulls are equal to each other). Rows out: the same,
     with `_class`: `bad` when it has `_reasons`; of the others the first in (`_file`, `_line`) order is `kept` unless `known`
     has its key and version, and the rest are a `duplicate` when their `_row_hash` is that of the row known or kept, else a
-    `conflict`, with a reason. `known`: rows kept before, each `by` once.
+    `conflict`, with a reason. `known`: rows kept before, each `by` once. `few`: the keys
+    of `df` fit in memory, and spare sorting all that is known.
     """
     is_bad = F.size("_reasons") > 0
     # Bad rows take no part: each is on its own, so that many with an empty key are not one group.
@@ -41,6 +42,12 @@ def classify(df: DataFrame, *, by: Sequence[str], known: DataFrame | None = None
             *(F.col(f"`{name}`").alias(f"_known_{number}") for number, name in enumerate(by)),
             F.struct("_row_hash", "_file", "_line").alias("_old"),
         )
+        if few:
+            keys = F.broadcast(
+                df.select(*(F.col(f"`{name}`").alias(f"_new_{number}") for number, name in enumerate(by))).distinct()
+            )
+            wanted = [old[f"_known_{number}"].eqNullSafe(keys[f"_new_{number}"]) for number in range(len(by))]
+            old = old.join(keys, on=wanted, how="left_semi")
         same = [ranked[f"`{name}`"].eqNullSafe(old[f"_known_{number}"]) for number, name in enumerate(by)]
         joined = ranked.join(old, on=same, how="left").drop(*(f"_known_{number}" for number in range(len(by))))
     first = F.coalesce("_old", "_new")

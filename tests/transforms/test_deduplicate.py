@@ -1,5 +1,6 @@
 """Every key and version once: the first of its kind is kept, equal ones are duplicates, others conflicts."""
 
+import pytest
 from chispa import assert_df_equality
 
 from tests.tables import table
@@ -48,7 +49,8 @@ def test_the_first_in_file_and_line_order_is_kept(spark):
     ]
 
 
-def test_what_is_known_already_comes_first(spark):
+@pytest.mark.parametrize("few", [True, False])
+def test_what_is_known_already_comes_first(spark, few):
     rows = table(
         spark,
         SCHEMA,
@@ -69,7 +71,7 @@ def test_what_is_known_already_comes_first(spark):
         ("eve", 1, "h1", "old.csv", 11),
     )
 
-    actual = classify(rows, by=["id", "version"], known=known)
+    actual = classify(rows, by=["id", "version"], known=known, few=few)
 
     expected = table(
         spark,
