@@ -77,9 +77,9 @@ def _those(tables: Mapping[str, Any], prefix: str) -> dict[str, Mapping[str, Any
 
 def _show(console: Console, title: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> None:
     table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for column in columns:
-        table.add_column(column.replace("_", " "), justify="right")
+        table.add_column(column.replace("_", " "), justify="right", no_wrap=True)
     for name, told in rows.items():
         table.add_row(name, *(f"{told.get(column, 0):,}" for column in columns))
     totals = [sum(told.get(column, 0) for told in rows.values()) for column in columns]
@@ -88,4 +88,5 @@ def _show(console: Console, title: str, columns: Sequence[str], rows: Mapping[st
 
 
 def _console() -> Console:
-    return Console(file=sys.stderr, soft_wrap=True)
+    console = Console(file=sys.stderr, soft_wrap=True)
+    return console if console.is_terminal else Console(file=sys.stderr, soft_wrap=True, width=140)
