@@ -48,11 +48,10 @@ def _next(job: Pipeline) -> Sequence[str]:
     group = job.groups[0]
     identifier = _some_identifier(job, group) or "ID"
     where = f" --lake {job.settings.lake}" if job.settings.lake != "lake" else ""
-    conf = f" --conf {job.conf}" if job.conf else ""
     offline = f"{job.settings.offline_uri}/*/sagemaker/*/offline-store/{group}-*/data/*/*/*/*/*.parquet"
     query = f"import duckdb; print(duckdb.sql(\\\"select * from '{offline}' limit 5\\\"))"
     return (
-        f"etr get {group} {identifier}{conf}{where}",
+        f"etr get {group} {identifier}{where}",
         f'.venv/bin/python -c "{query}"',
         f"etr serve --data {job.settings.lake}/feature_store --print-env",
     )
