@@ -19,7 +19,8 @@ from jobs.arguments import day as as_day
 from jobs.feature_groups import features_of, online_features, wanted_feature_group
 from jobs.feature_store import feature_store
 from jobs.summary import Summary, run_job
-from jobs.unpublished import Day, GroupWork, pending, target_of, targets
+from jobs.unpublished import Day, GroupWork, target_of, targets
+from jobs.unpublished import pending as pending
 from jobs.validate import held_back_message
 
 if TYPE_CHECKING:

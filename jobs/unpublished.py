@@ -49,6 +49,8 @@ def pending(compiled: Compiled, groups: Sequence[str], days: Sequence[date], lak
         offline = work.due_offline()
         newest = work.due_online()
         online = [newest.snapshot.day] if newest else []
+        if offline and offline[-1] == work.days[-1] and work.is_open(offline[-1]) and is_online(work.group):
+            online = offline[-1:]
         for day in sorted({*offline, *online}):
             result.append(Unpublished(name, day, day in offline, day in online))
     return result
@@ -109,6 +111,11 @@ class GroupWork:
     def is_fit(self, day: date) -> bool:
         """Computed by today's definition, and passed."""
         return day in self.found and self.found[day].fit
+
+    def is_open(self, day: date) -> bool:
+        """Yet to be computed by today's definition, or to be judged."""
+        known = self.found.get(day)
+        return known is None or known.verdict is None or known.snapshot.definition != self.group.version
 
     def due_offline(self) -> list[date]:
         """The days whose current version isn't in the offline store."""

@@ -442,4 +442,4 @@ def test_what_comes_before_is_named(bench: Bench, made: str, message: str) -> No
     with pytest.raises(InputError) as failure:
         bench.run(TUESDAY, spark=None)
     assert str(failure.value) == message.format(lake=bench.lake.uri())
-    assert bench.pending(TUESDAY) == ["customer_bnpl as of 2025-09-30 offline"]
+    assert bench.pending(TUESDAY) == ["customer_bnpl as of 2025-09-30 offline and online"]
