@@ -449,7 +449,7 @@ class _GroupCompiler:
             words += f", {lag} days earlier"
         empty = "" if operation.empty != "null" else "no such fact in the window"
         return Column(
-            name, feature.name, type_, words, empty, feature.online, feature.internal, feature.scoring,
+            name, feature.name, type_, words, empty, feature.online and self.group.online, feature.internal, feature.scoring,
             feature.op, window if has_window else None, by_value, of.type if of else None,
         )  # fmt: skip
 
@@ -474,7 +474,7 @@ class _GroupCompiler:
             words = (spec.description or spec.name.replace("_", " ")) + (f" {window.describe()}" if window else "") + f": {text}"
             column = Column(
                 name, spec.name, expression.type, words, "an input is null, or a denominator 0",
-                spec.online, spec.internal, spec.scoring, None, window,
+                spec.online and self.group.online, spec.internal, spec.scoring, None, window,
             )  # fmt: skip
             self.derived.append(DerivedColumn(column, expression.duckdb(), tuple(sorted(expression.columns))))
 
