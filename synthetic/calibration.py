@@ -37,7 +37,7 @@ FIGURES = {
 
 # --- BNPL. The rates are set so that the figures above come out; the shape (lognormal) is an assumption.
 BORROWER_SHARE = 0.11  # assumption: below CFPB's 21 % of consumers with a record, to keep the default sample small
-PLANS_A_YEAR_MEDIAN = 3.2
+PLANS_A_YEAR_MEDIAN = 3.1
 PLANS_A_YEAR_SIGMA = 1.30
 PLANS_A_YEAR_MOST = 250.0
 LOYAL_SHARE = 0.45
@@ -55,13 +55,13 @@ CANCELLED_SHARE = 0.03  # assumption, as are the two below
 REFUNDED_SHARE = 0.10
 FULL_REFUND_SHARE = 0.40
 BNPL_LATE_TO_CARD_LATE = 0.22
-BNPL_DEFAULT_TO_PROPENSITY = 0.30
-LATE_FEE_SHARE = 0.55
+BNPL_DEFAULT_TO_PROPENSITY = 0.36
+LATE_FEE_SHARE = 0.48
 LATE_FEE_GRACE_DAYS = 3
 
 # --- Credit accounts. Late propensity: a beta-binomial of six months gives UCI's 66.4 % that were never late.
 LATE_PROPENSITY = (0.20, 1.24)
-UTILISATION = (0.50, 0.84)
+UTILISATION = (0.50, 0.90)
 UTILISATION_NOISE = 0.09
 UTILISATION_PERSISTENCE = 0.7
 NEGATIVE_BALANCE_SHARE = 0.021

@@ -46,7 +46,7 @@ ORPHANS = Share(1_500, 433)
 NULLS_AS_WORDS = Share(3, 1)
 """A null in the text of a CSV file, written as `NaN`, `NULL` or `N/A`; of the nulls in one column."""
 FIRST_VERSION_LAST = Share(8, 3)
-"""Of the accounts and customers with a second version in the sample's first 300 days: the first one is delivered 100 days after."""
+"""Of accounts and customers with a second version in the sample's first 300 days: the first is delivered 100 days after it."""
 
 AMOUNT_WITH_COMMAS = "1,234.50"
 
@@ -245,7 +245,7 @@ def _conflicts(name: str, rows: Columns) -> Columns:
 def _bad(name: str, rows: Columns, block: int) -> Columns:
     which = BAD.of(row_count(rows))
     again = _again(rows, which, FIRST_BAD)
-    again["_kind"] = FIRST_BAD + (np.arange(len(which)) + block) % len(BAD_ROWS[name])
+    again["_kind"] = FIRST_BAD + (np.arange(len(which)) + 2 * block) % len(BAD_ROWS[name])
     return again
 
 
