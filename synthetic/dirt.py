@@ -49,6 +49,8 @@ FIRST_VERSION_LAST = Share(8, 3)
 """Of accounts and customers with a second version in the sample's first 300 days: the first is delivered 100 days after it."""
 
 AMOUNT_WITH_COMMAS = "1,234.50"
+"""Counted as bad. A reader that takes it for 1234.50 finds the key and version of the row that it was copied from, with other
+content, and quarantines it as a conflict: the sums are the same."""
 
 Values = dict[str, Any]
 Edit = Callable[[Values], None]

@@ -31,7 +31,7 @@ from synthetic.parameters import Parameters
 UNFINISHED = ".writing"
 MOST_ROWS = 1_000_000
 """Rows after which a quarter goes on in another file."""
-_ROWS_A_GROUP = 60_000
+_ROWS_A_GROUP = 32_768
 _MOST_QUARTERS = 20
 _MARK = b"\xef\xbb\xbf"
 

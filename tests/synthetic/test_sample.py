@@ -14,7 +14,7 @@ from synthetic.columns import take
 from synthetic.layout import LAYOUTS
 from synthetic.parameters import Parameters
 from synthetic.sample import growth_of, make_block, make_sample
-from tests.synthetic.recount import SOURCES, rows_of, recount
+from tests.synthetic.recount import SOURCES, recount, rows_of
 
 
 def digests(root: Path) -> dict[str, str]:
