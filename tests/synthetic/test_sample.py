@@ -118,15 +118,16 @@ def test_an_unchanged_sample_is_not_made_again(tmp_path):
 
 
 def test_another_sample_takes_the_place_of_the_one_before(tmp_path):
-    make_sample(Parameters(customers=20, years=3), tmp_path)
-    strangers = [tmp_path / "fees/mine.csv", tmp_path / "fees/fees_2020-01-01_001.csv.gz"]
-    for path in strangers:
-        path.write_text("mine")
-    (tmp_path / "fees/fees_2023-10-01_001.csv.writing").write_text("left by a run that was killed")
-    make_sample(Parameters(customers=20), tmp_path)
-    assert all(path.exists() for path in strangers)
-    assert not list(tmp_path.rglob("*.writing"))
-    assert sorted(path.name for path in tmp_path.glob("fees/fees*.csv"))[0] == "fees_2023-10-01_001.csv"
+    taken, fresh = tmp_path / "taken", tmp_path / "fresh"
+    make_sample(Parameters(customers=20, years=3), taken)
+    strangers = ["fees/mine.csv", "fees/fees_2020-01-01_001.csv.gz"]
+    for name in strangers:
+        (taken / name).write_text("mine")
+    (taken / "fees/fees_2022-10-01_009.csv.writing").write_text("left by a run that was killed")
+    make_sample(Parameters(customers=20), taken)
+    make_sample(Parameters(customers=20), fresh)
+    assert {name: digest for name, digest in digests(taken).items() if name not in strangers} == digests(fresh)
+    assert all((taken / name).read_text() == "mine" for name in strangers)
 
 
 @pytest.mark.parametrize(
