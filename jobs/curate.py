@@ -522,29 +522,41 @@ def count_orphans(
 ) -> dict[str, dict[str, int]]:
     """Rows that this run kept whose reference isn't a key of the source referred to, by source and column.
 
-    A null refers to nothing. All references are looked up in one pass.
+    A null refers to nothing. All references are looked up in one pass, over the tables' files: asking Delta for so many
+    tables at once costs more than the look-up.
     """
     from pyspark.sql import functions as F
 
+    def values(files: Sequence[str], column: str, kind: str) -> DataFrame:
+        rows = spark.read.schema(f"`{column}` {kind}").parquet(*files)
+        return rows.where(F.col(f"`{column}`").isNotNull()).select(F.col(f"`{column}`").cast("string").alias("value"))
+
+    from transforms.conform import curated_columns
+
+    types = {name: curated_columns(source) for name, source in sources.items()}
     found: dict[str, dict[str, int]] = {}
     children: list[DataFrame] = []
     parents: dict[str, DataFrame] = {}
     for name in changed:
-        mine = lake.curated(name).read(spark, runs=[run_id])
+        table = lake.curated(name)
+        mine = [file for commit in table.commits() if commit.run_id == run_id for file in table.files_added(commit.version)]
         for column, parent in sources[name].references.items():
-            if mine is None or parent not in sources or (theirs := lake.curated(parent).read(spark)) is None:
+            if not mine or parent not in sources or column not in types[name]:
                 continue
-            found.setdefault(name, {})[column] = 0
             key = column if column in sources[parent].key else sources[parent].key[0]
+            theirs = lake.curated(parent).files()
+            found.setdefault(name, {})[column] = 0
             target = f"{parent}.{key}"
             names = [F.lit(text).alias(alias) for text, alias in ((name, "source"), (column, "column"), (target, "target"))]
-            values = mine.where(F.col(f"`{column}`").isNotNull())
-            children.append(values.select(*names, F.col(f"`{column}`").cast("string").alias("value")))
-            parents[target] = theirs.select(F.lit(target).alias("target"), F.col(f"`{key}`").cast("string").alias("value"))
+            children.append(values(mine, column, types[name][column]).select(*names, "value"))
+            if theirs:
+                parents[target] = values(theirs, key, types[parent][key]).select(F.lit(target).alias("target"), "value")
     if children:
-        keys = reduce(lambda a, b: a.unionByName(b), parents.values())
-        orphans = reduce(lambda a, b: a.unionByName(b), children).join(keys, on=["target", "value"], how="left_anti")
-        for row in orphans.groupBy("source", "column").count().collect():
+        referring = reduce(lambda a, b: a.unionByName(b), children)
+        if parents:
+            keys = reduce(lambda a, b: a.unionByName(b), parents.values())
+            referring = referring.join(keys, on=["target", "value"], how="left_anti")
+        for row in referring.groupBy("source", "column").count().collect():
             found[row["source"]][row["column"]] = row["count"]
     return found
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -108,6 +109,19 @@ class CuratedTable:
         partitions = sorted({partition for commit in added for partition in commit.partitions})
         return table.where(table["_month"].isin(partitions) & table["_run"].isin([commit.run_id for commit in added]))
 
+    def files(self) -> list[str]:
+        """URIs of the Parquet files that hold the table's rows now; found without Spark."""
+        if self.version() is None:
+            return []
+        from deltalake import DeltaTable
+
+        return sorted(DeltaTable(self.uri).file_uris())
+
+    def files_added(self, version: int) -> list[str]:
+        """URIs of the Parquet files that one commit added, as long as the log has it."""
+        actions = map(json.loads, self._log_lines(version, b'{"add"'))
+        return sorted(f"{self.uri}/{unquote(action['add']['path'])}" for action in actions)
+
     def check_columns(self, columns: Mapping[str, str]) -> None:
         """Raises DefinitionError when a column exists with another type; `columns` are Delta type names by column."""
         version = self.version()
@@ -205,12 +219,15 @@ class CuratedTable:
         return [(int(match[1]), "json" if match[0].endswith(".json") else "checkpoint") for match in matches]
 
     def _commit_info(self, version: int) -> dict[str, Any] | None:
+        return next((json.loads(line)["commitInfo"] for line in self._log_lines(version, b'{"commitInfo"')), None)
+
+    def _log_lines(self, version: int, start: bytes) -> list[bytes]:
+        """The actions of a commit that begin with `start`; none when the log was cleaned up."""
         try:
             text = self._storage.read(f"curated/{self.source}/_delta_log/{version:020d}.json")
         except FileNotFoundError:
-            return None
-        actions = (json.loads(line) for line in text.splitlines() if line.startswith(b'{"commitInfo"'))
-        return next((action["commitInfo"] for action in actions), None)
+            return []
+        return [line for line in text.splitlines() if line.startswith(start)]
 
     def _facts_of(self, info: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """What `append` wrote into a commit; None for other commits, such as a compaction."""
