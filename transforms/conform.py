@@ -203,16 +203,9 @@ def _cleaned(name: str, source: Source) -> str:
     return f"if({text} in ({nulls}), null, {text})" if nulls else text
 
 
-def _without_commas(text: str) -> str:
-    """`1,234.50` as `1234.50`; any other text, `1,5` among them, as it is."""
-    pattern = r"^[+-]?[0-9]{1,3}(,[0-9]{3})+([.][0-9]*)?$"
-    return f"if({text} like '%,%' and {text} rlike {_literal(pattern)}, replace({text}, ',', ''), {text})"
-
-
 def _decimal(text: str, scale: int) -> str:
-    """A number as it is written, with or without an exponent; null for `NaN`, `inf` and anything else."""
-    decimal = f"decimal(38,{scale})"
-    return f"coalesce(try_cast({text} as {decimal}), try_cast({_without_commas(text)} as {decimal}))"
+    """A number as it is written, with or without an exponent; null for `1,234.50`, `NaN`, `inf` and anything else."""
+    return f"try_cast({text} as decimal(38,{scale}))"
 
 
 def _typed(name: str, source: Source) -> str:
@@ -223,8 +216,8 @@ def _typed(name: str, source: Source) -> str:
     if column.type == "money":
         return f"try_cast(`_exact_{name}` as decimal(18,2))"
     if column.type == "number":
-        plain = _without_commas(text)
-        value = f"if({plain} rlike '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$', try_cast({plain} as double), null)"
+        is_number = f"{text} rlike '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$'"
+        value = f"if({is_number}, try_cast({text} as double), null)"
         return f"if(abs({value}) = double('infinity'), null, {value})"
     if column.type == "boolean":
         return (
