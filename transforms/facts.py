@@ -69,11 +69,16 @@ def prepare(stream: Stream, curated: Mapping[str, DataFrame], sources: Mapping[s
     if stream.settlement:
         child = sources[stream.settlement.source]
         settled = _attach_children(rows, versions(curated[child.name], child), child, stream.settlement)
-    parts = []
+    whole: list[DataFrame] = []
+    spans: list[DataFrame] = []
     for clock, values in stream.clocks.items():
         on = settled if clock.settles and settled is not None else rows
-        parts.append(_facts_on(clock, values, on, source, stream))
-    facts = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
+        is_cut = source.version or clock.masks or clock.settles or stream.via
+        (spans if is_cut else whole).append(_facts_on(clock, values, on, source, stream))
+    parts = [_union(whole)] if whole else []
+    if spans:
+        parts.append(_join_facts(_union(spans), stream, source))
+    facts = _union(parts).withColumnsRenamed({"_from": "valid_from", "_until": "valid_until"})
     # Never a literal: Spark would drop it from the sort, and the writer sort again by it, in another order of rows.
     hashed = f"shiftrightunsigned(xxhash64(entity), {64 - bucket_bits})" if bucket_bits else "pmod(xxhash64(entity), 1)"
     bucket = F.expr(f"cast({hashed} as int)")
@@ -104,7 +109,7 @@ def _bring_entity(rows: DataFrame, parents: DataFrame, parent: Source, entity: s
     Rows out: one per row and span in which its parent names one entity; rows without a parent are left out.
     """
     spans = _join_spans(
-        parents.select(*parent.key, F.col(entity).alias("_entity"), "_from", "_until"), by=[*parent.key], same=["_entity"]
+        parents.select(*parent.key, F.col(entity).alias("_entity"), "_from", "_until"), by=[*parent.key], same=[F.col("_entity")]
     ).select(*parent.key, "_entity", F.col("_from").alias("_parent_from"), F.col("_until").alias("_parent_until"))
     joined = rows.drop(entity).join(spans, on=[*parent.key], how="inner")
     return (
@@ -166,12 +171,20 @@ def _facts_on(clock: Clock, values: Sequence[FactValue], rows: DataFrame, source
         *(_as_stored(value).alias(value.name) for value in values),
     )
     some_value = reduce(lambda a, b: a | b, (F.col(value.name).isNotNull() for value in values))
-    facts = facts.where(F.col("at").isNotNull() & F.col("_from").isNotNull() & (F.col("_from") < F.col("_until")) & some_value)
-    if source.version or clock.masks or clock.settles or stream.via:
-        same = [value.name for value in values]
-        same += ["known"] if any(value.ordered for value in values) else []
-        facts = _join_spans(facts, by=["clock", "entity", "at", "key", *keys], same=same)
-    return facts.withColumnsRenamed({"_from": "valid_from", "_until": "valid_until"})
+    return facts.where(F.col("at").isNotNull() & F.col("_from").isNotNull() & (F.col("_from") < F.col("_until")) & some_value)
+
+
+def _union(parts: Sequence[DataFrame]) -> DataFrame:
+    return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
+
+
+def _join_facts(facts: DataFrame, stream: Stream, source: Source) -> DataFrame:
+    """Joins the spans of one fact in which its values are the same; and its known time, where that breaks ties."""
+    names = sorted({value.name for values in stream.clocks.values() for value in values} & set(facts.columns))
+    ordered = [clock.name for clock, values in stream.clocks.items() if any(value.ordered for value in values)]
+    tie = F.when(F.col("clock").isin(ordered), F.col("known")).alias("known")
+    by = ["clock", "entity", "at", "key", *key_columns(source)]
+    return _join_spans(facts, by=by, same=[*(F.col(name) for name in names), tie])
 
 
 def _masked(rows: DataFrame, source: Source, masks: Sequence[str], boundaries: Sequence[str]) -> DataFrame:
@@ -217,7 +230,7 @@ def _settle(spans: DataFrame) -> DataFrame:
     )
 
 
-def _join_spans(rows: DataFrame, *, by: Sequence[str], same: Sequence[str]) -> DataFrame:
+def _join_spans(rows: DataFrame, *, by: Sequence[str], same: Sequence[Column]) -> DataFrame:
     """Joins spans that follow one another without a gap and say the same. Rows out: at most as many; columns unchanged."""
     ordered = Window.partitionBy(*by).orderBy("_from")
     told = F.struct(*same)
