@@ -10,10 +10,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from conf.expressions import Expression, ExpressionError, parse, parse_condition
 from pydantic import BeforeValidator, model_validator
 
 from conf.errors import did_you_mean
+from conf.expressions import Expression, ExpressionError, parse, parse_condition
 from conf.specs import ColumnType, Name, Spec
 from conf.yaml_file import Place, YamlFile, load_model, parse_yaml
 from expectations.rules import Rule, bounded, condition

@@ -196,7 +196,12 @@ def _yaml(
     clocks = {column.name for column in (event, known) if column}
     mutable = [c.name for c in columns if c.type == "timestamp" and c.nulls and c.name not in clocks]
     lines = [f"# Drafted from {path.name}; to review:", *(f"#  - {line}" for line in review)]
-    lines += [f"name: {source_name(path)}", "description: ''", f"format: {format_}", f"location: {_quoted(path.name.removesuffix('.gz'))}"]
+    lines += [
+        f"name: {source_name(path)}",
+        "description: ''",
+        f"format: {format_}",
+        f"location: {_quoted(path.name.removesuffix('.gz'))}",
+    ]
     lines += [f"delimiter: {_quoted(delimiter)}"] if delimiter != "," else []
     lines += ["zone: Asia/Kuala_Lumpur"]
     lines += [f"key: [{', '.join(map(_quoted, key or [columns[0].name]))}]"]

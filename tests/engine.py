@@ -93,7 +93,7 @@ def _read(
     compiled: Compiled, name: str, readers: Mapping[str, BucketReader], storage: LocalStorage, days: Sequence[date], buckets: int
 ) -> dict[date, dict[str, dict[str, object]]]:
     group = compiled.groups[name]
-    task = _Task(storage, compiled.zone, (group,), {name: {day: "v" for day in days}}, readers)
+    task = _Task(storage, compiled.zone, (group,), {name: dict.fromkeys(days, "v")}, readers)
     result: dict[date, dict[str, dict[str, object]]] = {day: {} for day in days}
     for _, as_of, path, _, _ in answer_buckets(task, range(buckets)):
         with storage.open_input(path) as stream:

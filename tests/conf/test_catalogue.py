@@ -113,7 +113,9 @@ def test_an_unknown_name(tmp_path):
     catalogue = load_catalogue(folder(tmp_path))
     with pytest.raises(UsageError) as problem:
         catalogue.group("customer_order")
-    assert str(problem.value) == "no feature group named 'customer_order' (did you mean 'customer_orders'?); known: customer_orders"
+    assert (
+        str(problem.value) == "no feature group named 'customer_order' (did you mean 'customer_orders'?); known: customer_orders"
+    )
 
 
 def test_scalars_stay_as_written(tmp_path):

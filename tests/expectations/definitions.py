@@ -33,7 +33,7 @@ PLANS = Source.model_validate(
 )
 
 
-def group(*aggregates: dict[str, object], states: tuple[dict[str, object], ...] = (), derived: tuple[dict[str, object], ...] = ()) -> FeatureGroup:  # fmt: skip # noqa: E501
+def group(*aggregates: dict[str, object], states: tuple[dict[str, object], ...] = (), derived: tuple[dict[str, object], ...] = ()) -> FeatureGroup:  # fmt: skip
     """A group of customers over `plans`."""
     return FeatureGroup.model_validate(
         {

@@ -13,12 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from chispa import assert_df_equality
 
+from conf.catalogue import load_catalogue
 from conf.errors import DefinitionError, EnvironmentProblem, InputError, LeaseError, PublishError
 from conf.settings import load_settings
 from conf.specs import Source
 from jobs import curate
 from jobs.progress import Progress
 from stores.lake import CuratedTable, Lake
+from synthetic.parameters import Parameters
+from synthetic.sample import make_sample
 from tests.tables import table
 
 HEADER = "account_id,amount,at,recorded_at\n"
@@ -572,3 +575,69 @@ def test_a_type_never_changes_in_place_and_a_new_column_is_null_before(spark, ra
     take_in(fees(columns={**fees().columns, "kind": "string"}))
     rows = lake.curated("fees").read(spark).select("account_id", "kind").orderBy("account_id").collect()
     assert [tuple(row) for row in rows] == [("a1", None), ("a2", "late")]
+
+
+# ---- the sample, and the command
+
+
+def test_the_sample_is_met_to_the_row(raw, take_in):
+    """Every count that the generator tells of itself, over all twelve sources and three formats."""
+    make_sample(Parameters(customers=300), raw)
+    truth = json.loads((raw / "ground_truth.json").read_text())["sources"]
+
+    summary = take_in(*load_catalogue(None).sources.values())
+
+    summary.raise_if_failed()
+    assert {
+        name: (found.read, found.kept, found.duplicates, found.quarantined, found.rules.get("conflict", 0), found.late, found.orphans)
+        for name, found in summary.sources.items()
+    } == {
+        name: (
+            told["read"], told["kept"], told["duplicates"], told["conflicts"] + sum(told["bad"].values()), told["conflicts"],
+            told["late"], told["orphans"],
+        )
+        for name, told in truth.items()
+    }  # fmt: skip
+
+
+def command(capsys, *arguments):
+    """Exit code, the summary on stdout and what a person saw."""
+    code = curate.main(arguments)
+    out, err = capsys.readouterr()
+    return code, json.loads(out.splitlines()[-1]), err
+
+
+def test_the_command_says_what_it_would_take(raw, lake, capsys):
+    make_sample(Parameters(customers=100), raw)
+    options = ("--raw", str(raw), "--lake", lake.uri(), "--sources", "fees,accounts", "--dry-run")
+    code, told, _ = command(capsys, *options)
+    assert (code, told["status"], sorted(told["tables"])) == (0, "succeeded", ["curated/accounts", "curated/fees"])
+    assert told["counts"]["files"] == len(list(raw.glob("fees/*"))) + len(list(raw.glob("accounts/*")))
+    assert not lake.storage.exists("")
+
+
+def test_the_command_fails_after_the_rest_was_done(spark, raw, lake, capsys):
+    (raw / "fees" / "1.csv").write_text("no header\n")
+    code, told, err = command(capsys, "--raw", str(raw), "--lake", lake.uri(), "--sources", "fees")
+    assert (code, told["status"]) == (1, "failed")
+    assert err.endswith(
+        "1 file could not be read; the rest was done, and what can't be read was left where it is:\n"
+        "  fees/1.csv (fees): its first line is no header: none of the columns fee_id, account_id, plan_id, customer_id, "
+        "charged_at, recorded_at, kind, amount is in it\nMend or remove each, then run again\n"
+    )
+    assert lake.curated("fees").version() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (("--sources", "fee"), 2, "no source named 'fee' (did you mean 'fees'?)"),
+        (("--raw", "/nowhere"), 1, "--raw: there is no folder /nowhere; name the folder that holds the raw files\n"),
+        (("--raw", "gs://x"), 2, "'gs://x': no storage for 'gs://'; known: a folder's path, file://\n"),
+    ],
+)
+def test_wrong_use_of_the_command_costs_no_spark(lake, capsys, monkeypatch, options, code, told):
+    monkeypatch.setattr("jobs.session.open_session", None)
+    found, summary, err = command(capsys, "--lake", lake.uri(), *options)
+    assert (found, summary["status"]) == (code, "failed")
+    assert err.startswith(told)
