@@ -8,8 +8,10 @@ import math
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ from transforms.kernel import Facts, Queries
 
 ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
 MAXIMUM_LAYERS = 30  # then a stream is prepared anew
+_AT_ONCE = 2  # streams prepared at the same time: while one is planned, another computes
 ENGINE = "1"  # raised when the same definition on the same rows gives another number
 
 
@@ -128,16 +131,42 @@ def _prepare(
     """Bring every stream of an entity that the work needs up to the curated tables: a base, or only what is new."""
     names = list(dict.fromkeys(stream for item in work for stream in compiled.groups[item.group].streams))
     bits = _bucket_bits(compiled, entity, lake, spark)
-    curated: dict[str, DataFrame] = {}
-    readers = {}
-    with progress.step(f"facts by {entity}", total=len(names)) as step:
-        for name in names:
+    curated = _Curated(compiled, lake, spark)
+    readers: dict[str, BucketReader] = {}
+    with progress.step(f"facts by {entity}", total=len(names)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
+
+        def prepare(name: str) -> None:
             stream = compiled.streams[name]
             table = FactTable(lake.storage, stream, fact_rows.key_columns(compiled.sources[stream.source]))
-            prepared[name] = _bring_up_to_date(compiled, stream, table, bits, lake, spark, curated)
+            prepared[name] = _bring_up_to_date(compiled, stream, table, bits, lake, curated)
             readers[name] = BucketReader.of(table, table.layers())
             step.advance(note=stream.source)
-    return readers
+
+        # The dearest first, so that the others fill the time beside it.
+        list(pool.map(prepare, sorted(names, key=lambda name: -len(compiled.streams[name].clocks))))
+    return {name: readers[name] for name in names}
+
+
+@dataclass(frozen=True)
+class _Curated:
+    """The curated tables as DataFrames, each opened once."""
+
+    compiled: Compiled
+    lake: Lake
+    spark: SparkSession
+    opened: dict[str, DataFrame] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    def of(self, stream: Stream) -> dict[str, DataFrame]:
+        with self.lock:
+            return {source: self._open(source) for source in stream.sources}
+
+    def _open(self, source: str) -> DataFrame:
+        if source not in self.opened:
+            rows = self.lake.curated(source).read(self.spark)
+            schema = fact_rows.curated_schema(self.compiled.sources[source])
+            self.opened[source] = rows if rows is not None else self.spark.createDataFrame([], schema)
+        return self.opened[source]
 
 
 def _bring_up_to_date(
@@ -146,32 +175,26 @@ def _bring_up_to_date(
     table: FactTable,
     bits: int,
     lake: Lake,
-    spark: SparkSession,
-    curated: dict[str, DataFrame],
+    curated: _Curated,
 ) -> str:
     commits = {source: lake.curated(source).commits() for source in stream.sources}
     now = {source: max((c.version for c in commits[source]), default=-1) for source in stream.sources}
     layers = table.layers()
     if layers and layers[-1].curated == now and layers[-1].bucket_bits == bits:
         return "there"
-    for source in stream.sources:
-        if source not in curated:
-            rows = lake.curated(source).read(spark)
-            curated[source] = (
-                rows if rows is not None else spark.createDataFrame([], fact_rows.curated_schema(compiled.sources[source]))
-            )
+    tables = curated.of(stream)
     number = layers[-1].number + 1 if layers else 0
     if not layers or layers[-1].bucket_bits != bits or len(layers) >= MAXIMUM_LAYERS:
-        facts = fact_rows.prepare(stream, curated, compiled.sources, bucket_bits=bits)
+        facts = fact_rows.prepare(stream, tables, compiled.sources, bucket_bits=bits)
         table.add(facts, number=number, base=True, bucket_bits=bits, curated=now)
         return "base"
     before = layers[-1].curated
     new_runs = {source: [c.run_id for c in commits[source] if c.version > before[source]] for source in stream.sources}
     key = list(compiled.sources[stream.source].key)
-    affected = fact_rows.affected_keys(stream, curated, compiled.sources, new_runs).persist()
+    affected = fact_rows.affected_keys(stream, tables, compiled.sources, new_runs).persist()
     try:
-        own = curated[stream.source].join(F.broadcast(affected.select(*key)), on=key, how="left_semi")
-        facts = fact_rows.prepare(stream, {**curated, stream.source: own}, compiled.sources, bucket_bits=bits)
+        own = tables[stream.source].join(F.broadcast(affected.select(*key)), on=key, how="left_semi")
+        facts = fact_rows.prepare(stream, {**tables, stream.source: own}, compiled.sources, bucket_bits=bits)
         replaced = affected.where("_known_before").select(F.xxhash64(*key).alias("key"))
         table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
     finally:

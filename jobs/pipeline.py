@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from stores.lake import Lake
     from transforms.feature_group import Compiled
 
+SMALL_BYTES = 200 * 2**20  # of new raw files: below it, most of a run is Java compiling what it runs once
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = JobParser("pipeline", "Raw files to published features: curate, materialize, validate and ingest.")
@@ -143,12 +145,9 @@ class Pipeline:
         from conf.errors import HeldBack
         from jobs import curate, ingest, materialize, validate
 
-        curate.check_before_spark(
-            self.catalogue.sources,
-            curate.pending_files(self.catalogue.sources, self.settings.raw, self.lake),
-            self.settings,
-            self.lake,
-        )
+        files = curate.pending_files(self.catalogue.sources, self.settings.raw, self.lake)
+        curate.check_before_spark(self.catalogue.sources, files, self.settings, self.lake)
+        size = sum(file.size for found in files.values() for file in found)
         written = validate.load_rules(self.conf, self.catalogue, self.compiled)
 
         @cache
@@ -156,7 +155,7 @@ class Pipeline:
             from jobs.session import open_session
 
             with progress.step("Spark starts"):
-                return open_session(self.settings)
+                return open_session(self.settings, light=size < SMALL_BYTES)
 
         taken = curate.run(
             sources=self.catalogue.sources,

@@ -38,7 +38,7 @@ _LIGHT = {
     "spark.default.parallelism": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
 }
-_LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+_LIGHT_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
 _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 
@@ -46,7 +46,8 @@ def open_session(settings: Settings, *, light: bool = False) -> SparkSession:
     """Return the session of this process, started with `settings` if there is none yet.
 
     Its time zone is UTC, and on a laptop the process's own too, so that a timestamp collected to Python is in UTC.
-    On Glue, EMR and YARN the platform brings Java, jars and memory; `light` is for tests.
+    On Glue, EMR and YARN the platform brings Java, jars and memory; `light` is for tests and small runs: Java
+    compiles quickly instead of well.
     Raises: EnvironmentProblem when Java or the Delta jars are missing; UsageError for a relative lake on a cluster.
     """
     options = {**_COMMON, "spark.sql.shuffle.partitions": str(settings.spark.shuffle_partitions)}

@@ -24,6 +24,10 @@ from conf.specs import Source
 from transforms.calendar import FOREVER
 from transforms.feature_group import Clock, FactValue, Settlement, Stream
 
+Clocks = Mapping[Clock, tuple[FactValue, ...]]
+_STORED_TYPES = {"string": "string", "number": "double", "boolean": "boolean"} | dict.fromkeys(
+    ("integer", "money", "date", "timestamp"), "bigint"
+)
 FOREVER_SQL = f"{int(FOREVER)}L"
 ORDER = ("clock", "entity", "at", "known")  # and then the primary key
 
@@ -71,10 +75,11 @@ def prepare(stream: Stream, curated: Mapping[str, DataFrame], sources: Mapping[s
         settled = _attach_children(rows, versions(curated[child.name], child), child, stream.settlement)
     whole: list[DataFrame] = []
     spans: list[DataFrame] = []
-    for clock, values in stream.clocks.items():
-        on = settled if clock.settles and settled is not None else rows
-        is_cut = source.version or clock.masks or clock.settles or stream.via
-        (spans if is_cut else whole).append(_facts_on(clock, values, on, source, stream))
+    for (masks, settles), clocks in _by_span(stream.clocks).items():
+        on = settled if settles and settled is not None else rows
+        cut = _cut(on, source, masks, settles=settles)
+        is_cut = source.version or masks or settles or stream.via
+        (spans if is_cut else whole).append(_facts_on(clocks, cut, source, stream))
     parts = [_union(whole)] if whole else []
     if spans:
         parts.append(_join_facts(_union(spans), stream, source))
@@ -143,35 +148,54 @@ def _attach_children(rows: DataFrame, children: DataFrame, child: Source, settle
     return keyed.join(grouped, on=names, how="left").withColumn("_due", F.expr(f"cast(({settlement.due}) as decimal(28,2))"))
 
 
-def _facts_on(clock: Clock, values: Sequence[FactValue], rows: DataFrame, source: Source, stream: Stream) -> DataFrame:
-    boundaries = []
-    if clock.settles:
-        spans_of_children = "flatten(transform(_children, c -> array(c.from, c.until)))"
-        boundaries.append(f"coalesce({spans_of_children}, cast(array() as array<bigint>))")
-    spans = _masked(rows, source, clock.masks, boundaries)
-    if clock.settles:
-        spans = _settle(spans)
-    keys = key_columns(source)
-    at = F.expr(clock.at) if clock.at else F.col("_event_time")
-    since, until = F.col("_from"), F.col("_until")
-    if clock.from_:
-        moment = F.unix_micros(F.expr(clock.from_))
-        since = F.when(moment.isNotNull(), F.greatest(since, moment + 1))
-    if clock.until:
-        until = F.least(until, F.unix_micros(F.expr(clock.until)) + 1)
+def _by_span(clocks: Clocks) -> dict[tuple[tuple[str, ...], bool], Clocks]:
+    """The clocks whose rows are cut at the same moments, together: they are cut once."""
+    groups: dict[tuple[tuple[str, ...], bool], dict[Clock, tuple[FactValue, ...]]] = {}
+    for clock, values in clocks.items():
+        groups.setdefault((clock.masks, clock.settles), {})[clock] = values
+    return dict(groups)
+
+
+def _cut(rows: DataFrame, source: Source, masks: Sequence[str], *, settles: bool) -> DataFrame:
+    """Rows out: one per row and span between the moments at which a mask passes or a child comes or goes."""
+    if not settles:
+        return _masked(rows, source, masks, [])
+    moments = "flatten(transform(_children, c -> array(c.from, c.until)))"
+    return _settle(_masked(rows, source, masks, [f"coalesce({moments}, cast(array() as array<bigint>))"]))
+
+
+def _facts_on(clocks: Clocks, spans: DataFrame, source: Source, stream: Stream) -> DataFrame:
+    """Rows out: one per span and clock on which it counts at some time and has a value."""
+    types = {value.name: _STORED_TYPES[value.type] for values in clocks.values() for value in values}
+    on_clocks = []
+    for clock, values in clocks.items():
+        at = F.expr(clock.at) if clock.at else F.col("_event_time")
+        since, until = F.col("_from"), F.col("_until")
+        if clock.from_:
+            moment = F.unix_micros(F.expr(clock.from_))
+            since = F.when(moment.isNotNull(), F.greatest(since, moment + 1))
+        if clock.until:
+            until = F.least(until, F.unix_micros(F.expr(clock.until)) + 1)
+        kept = {value.name: _as_stored(value) for value in values}
+        fact = F.struct(
+            F.lit(clock.name).alias("clock"),
+            F.unix_micros(at).alias("at"),
+            since.alias("_from"),
+            until.alias("_until"),
+            *(kept.get(name, F.lit(None)).cast(type_).alias(name) for name, type_ in types.items()),
+        )
+        on_clocks.append(fact)
+    keys = zip(source.key, key_columns(source), strict=True)
     facts = spans.select(
-        F.lit(clock.name).alias("clock"),
         F.col(stream.entity_column).cast("string").alias("entity"),
-        F.unix_micros(at).alias("at"),
         F.coalesce(F.unix_micros("_known_time"), F.unix_micros("_event_time")).alias("known"),
-        since.alias("_from"),
-        until.alias("_until"),
         F.xxhash64(*source.key).alias("key"),
-        *(F.col(column).alias(name) for column, name in zip(source.key, keys, strict=True)),
-        *(_as_stored(value).alias(value.name) for value in values),
+        *(F.col(column).alias(name) for column, name in keys),
+        F.explode(F.array(*on_clocks)).alias("_fact"),
     )
-    some_value = reduce(lambda a, b: a | b, (F.col(value.name).isNotNull() for value in values))
-    return facts.where(F.col("at").isNotNull() & F.col("_from").isNotNull() & (F.col("_from") < F.col("_until")) & some_value)
+    some_value = reduce(lambda a, b: a | b, (F.col(name).isNotNull() for name in types))
+    told = facts.select("*", "_fact.*").drop("_fact")
+    return told.where(F.col("at").isNotNull() & F.col("_from").isNotNull() & (F.col("_from") < F.col("_until")) & some_value)
 
 
 def _union(parts: Sequence[DataFrame]) -> DataFrame:
