@@ -13,7 +13,7 @@ SAMPLE_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -q --disable-pip-version-check
 
-.PHONY: help setup run test check package test-real schema sample clean lock
+.PHONY: help setup run test check package test-real sample clean lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -68,9 +68,6 @@ check: setup ## Style, types, import rules, advisories on dependencies, secrets
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python .ci/audit.py requirements/dev.lock requirements/java.lock
 	git ls-files -z -- ':!:requirements/*.lock' | xargs -0 $(BIN)/detect-secrets-hook
-
-schema: setup ## Write the JSON Schemas of the definitions, for editors
-	@$(BIN)/python -m conf.schema
 
 package: setup ## Build the wheel, and the same as a zip for Glue and EMR, in dist/
 	@rm -rf build dist; \

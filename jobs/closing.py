@@ -45,15 +45,15 @@ def show_result(job: Pipeline, summary: Summary, seconds: float) -> None:
 
 
 def _next(job: Pipeline) -> Sequence[str]:
-    group = job.groups[0]
+    group = job.groups[-1]
     identifier = _some_identifier(job, group) or "ID"
     where = f" --lake {job.settings.lake}" if job.settings.lake != "lake" else ""
     offline = f"{job.settings.offline_uri}/*/sagemaker/*/offline-store/{group}-*/data/*/*/*/*/*.parquet"
     query = f"import duckdb; print(duckdb.sql(\\\"select * from '{offline}' limit 5\\\"))"
     return (
-        f"etr get {group} {identifier}{where}",
+        f".venv/bin/etr get {group} {identifier}{where}",
         f'.venv/bin/python -c "{query}"',
-        f"etr serve --data {job.settings.lake}/feature_store --print-env",
+        f".venv/bin/etr serve --data {job.settings.lake}/feature_store --print-env",
     )
 
 
@@ -65,9 +65,12 @@ def _some_identifier(job: Pipeline, group: str) -> str | None:
     snapshot = SnapshotTable(job.lake.storage, group).current(job.days[-1])
     if snapshot is None or not snapshot.files:
         return None
+    entity = job.compiled.groups[group].entity
     with job.lake.storage.open_input(snapshot.files[0].path) as stream:
-        first = next(pq.ParquetFile(stream).iter_batches(1, columns=[job.compiled.groups[group].entity]), None)
-    return str(first.column(0)[0]) if first is not None and first.num_rows else None
+        for batch in pq.ParquetFile(stream).iter_batches(columns=[entity, "has_history"]):
+            if True in (history := batch["has_history"].to_pylist()):
+                return str(batch[entity][history.index(True)])
+    return None
 
 
 def _those(tables: Mapping[str, Any], prefix: str) -> dict[str, Mapping[str, Any]]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jobs.progress import Progress
 
 WAIT_SECONDS = 60.0
-_AT_ONCE = 2
+_AT_ONCE = 3
 """Sources under way at the same time: while one commits, another computes."""
 _SMALL_BYTES = 16 * 2**20
 """New files of no more than this are read twice, so that only the rows of their own keys are fetched from the table."""

@@ -37,7 +37,7 @@ from transforms.kernel import Facts, Queries
 
 ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
 MAXIMUM_LAYERS = 30  # then a stream is prepared anew
-_AT_ONCE = 2  # streams prepared at the same time: while one is planned, another computes
+_AT_ONCE = 3  # streams prepared at the same time: while some are planned, others compute
 ENGINE = "1"  # raised when the same definition on the same rows gives another number
 
 

@@ -7,8 +7,10 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from transforms.feature_group import Compiled
 
 EXAMPLES_OF_A_HELD_BACK_DAY = 1_000
+_AT_ONCE = 3  # tables judged at the same time: while some are planned, others are counted
 Written = Mapping["TableName", tuple["Rule", ...]]
 
 
@@ -158,19 +161,27 @@ def run(
     newest_cut_off = max((moment(cut_off(s.day, compiled.zone)) for s in ordered), default=when)
     made = 0
     sources: list[Verdict] = []
-    with progress.step("expectations of the sources", total=len(names)) as step:
-        for name in names:
-            verdict, new = judge.source(name, spark, run_id, when, cut_off=newest_cut_off)
-            sources += [verdict] if verdict else []
-            made += new
-            step.advance(note=name)
     verdicts: list[Verdict] = []
-    with progress.step("expectations of the snapshots", total=len(ordered)) as step:
-        for snapshot in ordered:
-            found = judge.verdict(snapshot)
-            made += found is None
-            verdicts.append(found or judge.snapshot(snapshot, spark(), run_id, when))
-            step.advance(note=f"{snapshot.group} {snapshot.as_of}: {verdicts[-1].status.replace('_', ' ')}")
+
+    def source(name: str) -> tuple[Verdict | None, bool]:
+        return judge.source(name, spark, run_id, when, cut_off=newest_cut_off)
+
+    def snapshot(asked: Snapshot) -> tuple[Verdict, bool]:
+        found = judge.verdict(asked)
+        return (found, False) if found else (judge.snapshot(asked, spark(), run_id, when), True)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with progress.step("expectations of the sources", total=len(names)) as step:
+            for name, (verdict, new) in zip(names, pool.map(source, names), strict=True):
+                sources += [verdict] if verdict else []
+                made += new
+                step.advance(note=name)
+        with progress.step("expectations of the snapshots", total=len(ordered)) as step:
+            for _, day in groupby(ordered, key=lambda snapshot: snapshot.as_of):  # a day is held against the one before
+                for judged, new in pool.map(snapshot, day):
+                    made += new
+                    verdicts.append(judged)
+                    step.advance(note=f"{judged.name} {judged.as_of}: {judged.status.replace('_', ' ')}")
     return ValidateSummary(tuple(verdicts), tuple(sources), made)
 
 
