@@ -22,6 +22,7 @@ from pyspark.sql.types import (
 
 from conf.specs import Source
 from transforms.calendar import FOREVER
+from transforms.conform import curated_columns
 from transforms.feature_group import Clock, FactValue, Settlement, Stream
 
 Clocks = Mapping[Clock, tuple[FactValue, ...]]
@@ -32,11 +33,11 @@ FOREVER_SQL = f"{int(FOREVER)}L"
 ORDER = ("clock", "entity", "at", "known")  # and then the primary key
 
 
-CURATED_TYPES: Mapping[str, DataType] = {
+_DATA_TYPES: Mapping[str, DataType] = {
     "string": StringType(),
-    "integer": LongType(),
-    "number": DoubleType(),
-    "money": DecimalType(18, 2),
+    "bigint": LongType(),
+    "double": DoubleType(),
+    "decimal(18,2)": DecimalType(18, 2),
     "boolean": BooleanType(),
     "date": DateType(),
     "timestamp": TimestampType(),
@@ -45,10 +46,7 @@ CURATED_TYPES: Mapping[str, DataType] = {
 
 def curated_schema(source: Source) -> StructType:
     """The columns of a curated table, for a source of which nothing has come yet."""
-    declared = {name: column.type for name, column in source.columns.items() if column.personal != "drop"}
-    added = {"_event_time": "timestamp", "_known_time": "timestamp", "_file": "string", "_line": "integer"}
-    added |= {"_row_hash": "string", "_run": "string", "_month": "string"}
-    return StructType([StructField(name, CURATED_TYPES[type_]) for name, type_ in (declared | added).items()])
+    return StructType([StructField(name, _DATA_TYPES[type_]) for name, type_ in curated_columns(source).items()])
 
 
 def key_columns(source: Source) -> list[str]:
@@ -148,12 +146,12 @@ def _attach_children(rows: DataFrame, children: DataFrame, child: Source, settle
     return keyed.join(grouped, on=names, how="left").withColumn("_due", F.expr(f"cast(({settlement.due}) as decimal(28,2))"))
 
 
-def _by_span(clocks: Clocks) -> dict[tuple[tuple[str, ...], bool], Clocks]:
+def _by_span(clocks: Clocks) -> Mapping[tuple[tuple[str, ...], bool], Clocks]:
     """The clocks whose rows are cut at the same moments, together: they are cut once."""
     groups: dict[tuple[tuple[str, ...], bool], dict[Clock, tuple[FactValue, ...]]] = {}
     for clock, values in clocks.items():
         groups.setdefault((clock.masks, clock.settles), {})[clock] = values
-    return dict(groups)
+    return groups
 
 
 def _cut(rows: DataFrame, source: Source, masks: Sequence[str], *, settles: bool) -> DataFrame:
