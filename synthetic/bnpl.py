@@ -12,6 +12,7 @@ from synthetic.parameters import Parameters
 from synthetic.repayment import UNIFORMS, Dues, late_fees, pay
 
 DECISIONS = ("approved", "declined")
+YEAR = 365 * DAY
 MOST_INSTALMENTS = 6
 # Share of a day's plans by local hour: few at night, most in the evening. Assumption.
 _HOURS = np.array([2, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 6, 7, 6, 6, 6, 6, 6, 7, 8, 9, 9, 7, 4], np.float64)
@@ -21,7 +22,7 @@ _SEASON = (0.9, 0.9, 1.15, 1.0, 0.9, 0.95, 0.95, 0.95, 0.95, 1.05, 1.25, 1.2)
 
 
 def make_plans(block: int, people: People, parameters: Parameters) -> dict[str, Columns]:
-    """The rows of a block in `bnpl_plans`, `instalments`, `payments` and `fees`."""
+    """The rows of a block in `bnpl_plans`, `bnpl_limits`, `instalments`, `payments` and `fees`."""
     plans = concat([_created_in(month, block, people, parameters) for month in parameters.months])
     plans["plan_id"] = plans["customer_id"] * 10_000 + rank_within(plans["_owner"])
     dues, uniform, plan_of = _schedule(plans)
@@ -47,7 +48,43 @@ def make_plans(block: int, people: People, parameters: Parameters) -> dict[str, 
         "due_date": dues.due_day,
         "due_amount": dues.due,
     }
-    return {"bnpl_plans": _versions(plans), "instalments": instalments, "payments": payments, "fees": fees}
+    limits = _limits(block, people, plans, parameters)
+    return {
+        "bnpl_plans": _versions(plans),
+        "bnpl_limits": limits,
+        "instalments": instalments,
+        "payments": payments,
+        "fees": fees,
+    }
+
+
+def _limits(block: int, people: People, plans: Columns, parameters: Parameters) -> Columns:
+    """What each provider lets a customer owe: set minutes before the first plan there, raised once for some."""
+    draw = stream(parameters.seed, block, "limits")
+    shape = (len(people.number), len(c.PROVIDERS))
+    first = np.full(shape, NEVER, np.int64)
+    np.minimum.at(first, (plans["_owner"], plans["provider"]), plans["created_at"])
+    amount = (
+        np.round(draw.lognormal(np.log(c.PROVIDER_LIMIT_MEDIAN), c.PROVIDER_LIMIT_SIGMA, shape) / 50).astype(np.int64) * 50_00
+    )
+    wait, told = draw.random((2, *shape))
+    is_raised = draw.random(shape) < c.LIMIT_RAISED_SHARE
+    set_at = first - 60 - (wait * 1_800).astype(np.int64)
+    raised_at = first + 90 * DAY + (wait * 1.75 * YEAR).astype(np.int64)
+    parts = []
+    for moment, exists, limit in ((set_at, first < NEVER, amount), (raised_at, (first < NEVER) & is_raised, amount * 3 // 2)):
+        owner, provider = np.nonzero(exists)
+        parts.append(
+            {
+                "_owner": owner,
+                "customer_id": people.number[owner],
+                "provider": provider,
+                "set_at": moment[owner, provider],
+                "recorded_at": moment[owner, provider] + known_after(told[owner, provider], c.LATE_SHARE),
+                "credit_limit": limit[owner, provider],
+            }
+        )
+    return concat(parts)
 
 
 def _created_in(month: int, block: int, people: People, parameters: Parameters) -> Columns:

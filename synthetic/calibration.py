@@ -58,6 +58,9 @@ BNPL_LATE_TO_CARD_LATE = 0.22
 BNPL_DEFAULT_TO_PROPENSITY = 0.36
 LATE_FEE_SHARE = 0.48
 LATE_FEE_GRACE_DAYS = 3
+PROVIDER_LIMIT_MEDIAN = 650.0  # assumption, as are the two below
+PROVIDER_LIMIT_SIGMA = 0.5
+LIMIT_RAISED_SHARE = 0.4  # of the limits, once, within two years of the first
 
 # --- Credit accounts. Late propensity: a beta-binomial of six months gives UCI's 66.4 % that were never late.
 LATE_PROPENSITY = (0.20, 1.24)

@@ -130,6 +130,13 @@ BAD_ROWS: Mapping[str, tuple[Bad, ...]] = {
         _says("nan_where_required", "financed_amount", '"NaN"'),
         _says("below_minimum", "financed_amount", "-1.00"),
     ),
+    "bnpl_limits": (
+        Bad("broken_json", line="broken_json"),
+        _says("null_key", "customer_id", "null"),
+        _says("amount_with_commas", "credit_limit", f'"{AMOUNT_WITH_COMMAS}"'),
+        _says("date_in_another_format", "set_at", '"31/12/2024 10:15"'),
+        _says("below_minimum", "credit_limit", "-1.00"),
+    ),
     "payments": (
         _says("null_key", "payment_id", ""),
         _says("amount_with_commas", "amount", f'"{AMOUNT_WITH_COMMAS}"'),
@@ -186,6 +193,7 @@ _CONFLICTING: Mapping[str, Callable[[Columns], Columns]] = {
     "applications": lambda rows: {"amount": rows["amount"] + 100_00},
     "transactions": lambda rows: {"amount": rows["amount"] + 1},
     "bnpl_plans": lambda rows: {"financed_amount": rows["financed_amount"] + 1_00},
+    "bnpl_limits": lambda rows: {"credit_limit": rows["credit_limit"] + 1_00},
     "instalments": lambda rows: {"due_amount": rows["due_amount"] + 1},
     "payments": lambda rows: {"amount": rows["amount"] + 1},
     "fees": lambda rows: {"amount": rows["amount"] + 1_00},

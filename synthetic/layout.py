@@ -324,6 +324,21 @@ LAYOUTS: Mapping[str, Layout] = {
             times="offset",
         ),
         _layout(
+            "bnpl_limits",
+            "jsonl",
+            {
+                "customer_id": CUSTOMER,
+                "provider": choice(c.PROVIDERS),
+                "set_at": TIME,
+                "recorded_at": TIME,
+                "credit_limit": BARE_MONEY,
+            },
+            key=("customer_id", "provider", "set_at"),
+            event="set_at",
+            references={"customer_id": "customers"},
+            times="utc",
+        ),
+        _layout(
             "instalments",
             "parquet",
             {

@@ -9,7 +9,7 @@ from typing import Any
 from conf.errors import UsageError
 from synthetic.clock import day_number, midnight, month_number
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 BLOCK = 2_000
 """Customers a block. A block's content depends on the seed and its own number alone."""
 MOST_CUSTOMERS = 50_000_000

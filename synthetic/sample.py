@@ -86,7 +86,7 @@ def make_block(block: int, parameters: Parameters) -> dict[str, Columns]:
         "consents": consents,
         "accounts": account_versions(accounts),
         "applications": applications,
-        "bnpl_plans": of_plans["bnpl_plans"],
+        **{name: of_plans[name] for name in ("bnpl_plans", "bnpl_limits")},
         **{name: of_accounts[name] for name in ("statements", "balances", "transactions", "conduct")},
         **{name: concat([of_plans[name], of_accounts[name]]) for name in ("instalments", "payments", "fees")},
     }

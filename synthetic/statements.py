@@ -35,20 +35,24 @@ ACCOUNT_INSTALMENT = np.int64(2**61)
 STATUSES = ("current", "arrears", "default", "closed")
 DIRECTIONS = ("credit", "debit")
 CHANNELS = ("pos", "online", "atm", "transfer")
-# category, merchant category code, share of the debits, median amount, channel; the last two are credits
+# category, merchant category code, share of the debits, median amount, channel. From `loan_repayment` on: of a current account with
+# an overdraft alone; a returned debit is the charge for it. The two that follow in CATEGORIES are credits.
 SPENDING = (
     ("groceries", "5411", 0.34, 22.0, 0),
-    ("restaurants", "5812", 0.20, 14.0, 0),
+    ("restaurants", "5812", 0.17, 14.0, 0),
     ("fuel", "5541", 0.12, 25.0, 0),
-    ("online_retail", "5999", 0.14, 38.0, 1),
+    ("online_retail", "5999", 0.12, 38.0, 1),
     ("utilities", "4900", 0.08, 60.0, 1),
     ("cash", "6011", 0.06, 80.0, 2),
     ("gambling", "7995", 0.02, 35.0, 1),
     ("travel", "4511", 0.04, 160.0, 1),
+    ("loan_repayment", "6012", 0.02, 120.0, 3),
+    ("bnpl_repayment", "6012", 0.02, 34.0, 3),
+    ("returned_debit", "6012", 0.01, 10.0, 3),
 )
 CATEGORIES = (*(row[0] for row in SPENDING), "repayment", "salary")
-CODES = (*(row[1] for row in SPENDING), "6012", "6011")
-_CASH = 5
+CODES = (*(row[1] for row in SPENDING), "6012")
+_GROCERIES, _CASH, _LOAN_REPAYMENT = 0, 5, 8
 _REPAYMENT = len(SPENDING)
 _SALARY = _REPAYMENT + 1
 
@@ -286,6 +290,8 @@ def _transactions(block: int, accounts: Columns, months: Months, parameters: Par
         counts = draw.poisson(c.TRANSACTIONS_A_MONTH * (0.3 + 1.4 * accounts["_utilisation"][which]))
         spender = np.repeat(which, counts)
         kind = pick(draw.random(len(spender)), tuple(spending[2] for spending in SPENDING))
+        is_current_account = accounts["product_type"][spender] == OVERDRAFT
+        kind = np.where((kind >= _LOAN_REPAYMENT) & ~is_current_account, _GROCERIES, kind)
         medians = np.array([spending[3] for spending in SPENDING])
         amount = np.maximum(np.round(medians[kind] * draw.lognormal(0, 0.6, len(spender)) * 100), 50).astype(np.int64)
         amount = np.where(kind == _CASH, np.maximum(amount // 1_000, 1) * 1_000, amount)
@@ -311,7 +317,7 @@ def _transactions(block: int, accounts: Columns, months: Months, parameters: Par
             "recorded_at": posted + known_after(draw.random(len(of)), c.LATE_SHARE),
             "amount": signed,
             "direction": np.where(signed > 0, 0, 1),
-            "mcc": category,
+            "mcc": np.where(category == _SALARY, NULL, category),
             "category": category,
             "channel": np.append(np.array([spending[4] for spending in SPENDING]), [3, 3])[category],
             "merchant_id": np.where(category < _REPAYMENT, draw.integers(0, 500, len(of)), NULL),
