@@ -35,8 +35,8 @@ ACCOUNT_INSTALMENT = np.int64(2**61)
 STATUSES = ("current", "arrears", "default", "closed")
 DIRECTIONS = ("credit", "debit")
 CHANNELS = ("pos", "online", "atm", "transfer")
-# category, merchant category code, share of the debits, median amount, channel. From `loan_repayment` on: of a current account with
-# an overdraft alone; a returned debit is the charge for it. The two that follow in CATEGORIES are credits.
+# category, merchant category code, share of the debits, median amount, channel. From `loan_repayment` on: of a current account
+# alone (an overdraft); a returned debit is the charge for it. The two that follow in CATEGORIES are credits.
 SPENDING = (
     ("groceries", "5411", 0.34, 22.0, 0),
     ("restaurants", "5812", 0.17, 14.0, 0),

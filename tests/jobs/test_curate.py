@@ -581,7 +581,7 @@ def test_a_type_never_changes_in_place_and_a_new_column_is_null_before(spark, ra
 
 
 def test_the_sample_is_met_to_the_row(raw, take_in):
-    """Every count that the generator tells of itself, over all twelve sources and three formats."""
+    """Every count that the generator tells of itself, over all thirteen sources and three formats."""
     make_sample(Parameters(customers=300), raw)
     truth = json.loads((raw / "ground_truth.json").read_text())["sources"]
 
