@@ -13,7 +13,7 @@ from transforms.calendar import iso_utc
 from transforms.derived import derive
 from transforms.feature_group import LIFETIME, Column, CompiledGroup
 from transforms.kernel import Facts, Queries, Timeline
-from transforms.operations import OPERATIONS, Answer
+from transforms.operations import OPERATIONS, Answer, build_operation
 
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),
@@ -75,8 +75,8 @@ def _answer(group: CompiledGroup, facts: FactTables, queries: Queries, entities:
         values = timeline.facts.values[item.value]
         selection = timeline.select(item.window, lag=item.lag, ahead=item.ahead)
         assert item.column.op is not None
-        result = OPERATIONS[item.column.op].answer(selection, values)
-        columns[item.column.name] = to_arrow(result, item.column, values.words)
+        result = build_operation(item.column.op, {}).answer(selection, values)
+        columns[item.column.name] = to_arrow(result, item.column, result.words or values.words)
     history = np.zeros(len(queries), dtype=np.bool_)
     for presence in group.presence:
         history |= _any(facts, presence, queries, zone)

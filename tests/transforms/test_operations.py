@@ -11,7 +11,7 @@ import pytest
 from conf.windows import Window
 from transforms.calendar import FOREVER, cut_off, day_number, midnight
 from transforms.kernel import Facts, Queries, Timeline, Values
-from transforms.operations import OPERATIONS
+from transforms.operations import OPERATIONS, build_operation
 
 ZONE = "Asia/Kuala_Lumpur"
 DAY = 86_400_000_000
@@ -41,7 +41,7 @@ def queries_of(*entities: int, days: tuple[date, ...] = (D,)) -> Queries:
 
 def answer(op: str, facts: Facts, window: str = "7d", *, queries: Queries | None = None, **options) -> list:
     timeline = Timeline(facts, queries or queries_of(0, 1), ZONE)
-    result = OPERATIONS[op].answer(timeline.select(Window.parse(window), **options), timeline.facts.values["v"])
+    result = build_operation(op, {}).answer(timeline.select(Window.parse(window), **options), timeline.facts.values["v"])
     return [value if there else None for value, there in zip(result.data.tolist(), result.present.tolist(), strict=True)]
 
 

@@ -1,0 +1,76 @@
+"""What an operation is: which values it takes, its parameters, the type it gives, and how a window is answered."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conf.specs import ColumnType
+from transforms.kernel import Mask, Selection, Values
+
+NUMBERS: frozenset[ColumnType] = frozenset({"integer", "number", "money"})
+ORDERED: frozenset[ColumnType] = NUMBERS | {"date", "timestamp", "string"}
+ANY_TYPE: frozenset[ColumnType] = ORDERED | {"boolean"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One value for each query, in the units of `Values`; null where `present` is False.
+
+    `words`: what the codes in `data` stand for, where they aren't those of the values (JSON texts).
+    """
+
+    data: NDArray[Any]
+    present: Mask
+    words: tuple[str, ...] | None = None
+
+    @classmethod
+    def always(cls, data: NDArray[Any]) -> Answer:
+        return cls(data, np.ones(len(data), dtype=np.bool_))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of an operation. `read`: its text as a value, or ValueError with what it must be instead."""
+
+    words: str
+    read: Callable[[str], Any] = field(compare=False)
+    default: str | None = None  # None: it must be given
+
+
+@dataclass(frozen=True)
+class Operation(ABC):
+    """One operation over the facts of a window. Null values are ignored by all of them.
+
+    Parameters are the fields of the class, and `parameters` says how their texts are read. Equal when class and parameters are.
+    """
+
+    name: ClassVar[str]
+    takes: ClassVar[frozenset[ColumnType]]  # the types `of` may have
+    in_words: ClassVar[str]  # `{n}` stands for the parameter n
+    gives: ClassVar[ColumnType | None] = None  # the type of the answer; None: that of `of`
+    needs_of: ClassVar[bool] = True
+    empty: ClassVar[str] = "null"  # what an empty window gives
+    judges: ClassVar[bool] = False  # `of` is a condition; without one, `where` is, and facts that fail it count as false
+    ordered: ClassVar[bool] = False  # whether it matters which of two facts of one moment came first
+    weighs: ClassVar[bool] = False  # whether it takes a weight
+    parameters: ClassVar[Mapping[str, Parameter]] = {}
+
+    @classmethod
+    def type_of(cls, of: ColumnType | None) -> ColumnType:
+        type_ = cls.gives or of
+        assert type_ is not None
+        return type_
+
+    @property
+    def words(self) -> str:
+        """`in_words` with the parameters filled in."""
+        return self.in_words.format(**vars(self))
+
+    @abstractmethod
+    def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer: ...
