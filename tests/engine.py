@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf.catalogue import Catalogue
 from conf.specs import FeatureGroup, Source, TimeColumn
-from jobs.materialize import _Task, answer_buckets
+from jobs.answer_buckets import BucketTask, answer_buckets
 from stores.facts import BucketReader, FactTable
 from stores.storage import LocalStorage
 from transforms import facts as fact_rows
@@ -93,7 +93,7 @@ def _read(
     compiled: Compiled, name: str, readers: Mapping[str, BucketReader], storage: LocalStorage, days: Sequence[date], buckets: int
 ) -> dict[date, dict[str, dict[str, object]]]:
     group = compiled.groups[name]
-    task = _Task(storage, compiled.zone, (group,), {name: dict.fromkeys(days, "v")}, readers)
+    task = BucketTask(storage, compiled.zone, (group,), {name: dict.fromkeys(days, "v")}, readers)
     result: dict[date, dict[str, dict[str, object]]] = {day: {} for day in days}
     for _, as_of, path, _, _ in answer_buckets(task, range(buckets)):
         with storage.open_input(path) as stream:

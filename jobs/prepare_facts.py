@@ -1,0 +1,123 @@
+"""Brings the facts in the lake up to the curated ledgers: anew where there are none, else only what came since."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.progress import Progress
+from stores.facts import BucketReader, FactTable
+from stores.lake import Lake
+from transforms import facts as fact_rows
+from transforms.feature_group import Compiled, Stream
+
+ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
+MAXIMUM_LAYERS = 30  # then a stream is prepared anew
+_AT_ONCE = 3  # streams prepared at the same time: while some are planned, others compute
+
+
+def bring_up_to_date(
+    compiled: Compiled, streams: Collection[str], lake: Lake, spark: SparkSession, progress: Progress
+) -> dict[str, BucketReader]:
+    """Prepare what the streams (by name) lack of the curated tables, and return a reader of each.
+
+    All streams of one entity have the same number of buckets. The caller holds the lease on `facts/<entity>` of each.
+    """
+    curated = _Curated(compiled, lake, spark)
+    readers: dict[str, BucketReader] = {}
+    for entity in dict.fromkeys(compiled.streams[name].entity for name in streams):
+        names = [name for name in dict.fromkeys(streams) if compiled.streams[name].entity == entity]
+        readers |= _of_entity(compiled, entity, names, curated, progress)
+    return readers
+
+
+def _of_entity(
+    compiled: Compiled, entity: str, names: Sequence[str], curated: _Curated, progress: Progress
+) -> dict[str, BucketReader]:
+    bits = _bucket_bits(compiled, entity, curated.lake, curated.spark)
+    readers: dict[str, BucketReader] = {}
+    with progress.step(f"facts by {entity}", total=len(names)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
+
+        def prepare(name: str) -> None:
+            stream = compiled.streams[name]
+            table = FactTable(curated.lake.storage, stream, fact_rows.key_columns(compiled.sources[stream.source]))
+            _prepare_stream(compiled, stream, table, bits, curated)
+            readers[name] = BucketReader.of(table, table.layers())
+            step.advance(note=stream.source)
+
+        # The dearest first, so that the others fill the time beside it.
+        list(pool.map(prepare, sorted(names, key=lambda name: -len(compiled.streams[name].clocks))))
+    return {name: readers[name] for name in names}
+
+
+@dataclass(frozen=True)
+class _Curated:
+    """The curated tables as DataFrames, each opened once."""
+
+    compiled: Compiled
+    lake: Lake
+    spark: SparkSession
+    opened: dict[str, DataFrame] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    def of(self, stream: Stream) -> dict[str, DataFrame]:
+        with self.lock:
+            return {source: self._open(source) for source in stream.sources}
+
+    def _open(self, source: str) -> DataFrame:
+        if source not in self.opened:
+            rows = self.lake.curated(source).read(self.spark)
+            schema = fact_rows.curated_schema(self.compiled.sources[source])
+            self.opened[source] = rows if rows is not None else self.spark.createDataFrame([], schema)
+        return self.opened[source]
+
+
+def _prepare_stream(compiled: Compiled, stream: Stream, table: FactTable, bits: int, curated: _Curated) -> None:
+    """A base, or a layer of what came since the last one, or nothing where nothing came."""
+    commits = {source: curated.lake.curated(source).commits() for source in stream.sources}
+    now = {source: max((c.version for c in commits[source]), default=-1) for source in stream.sources}
+    layers = table.layers()
+    if layers and layers[-1].curated == now and layers[-1].bucket_bits == bits:
+        return
+    tables = curated.of(stream)
+    number = layers[-1].number + 1 if layers else 0
+    if not layers or layers[-1].bucket_bits != bits or len(layers) >= MAXIMUM_LAYERS:
+        facts = fact_rows.prepare(stream, tables, compiled.sources, bucket_bits=bits)
+        table.add(facts, number=number, base=True, bucket_bits=bits, curated=now)
+        return
+    before = layers[-1].curated
+    new_runs = {source: [c.run_id for c in commits[source] if c.version > before[source]] for source in stream.sources}
+    key = list(compiled.sources[stream.source].key)
+    affected = fact_rows.affected_keys(stream, tables, compiled.sources, new_runs).persist()
+    try:
+        own = tables[stream.source].join(F.broadcast(affected.select(*key)), on=key, how="left_semi")
+        facts = fact_rows.prepare(stream, {**tables, stream.source: own}, compiled.sources, bucket_bits=bits)
+        replaced = affected.where("_known_before").select(F.xxhash64(*key).alias("key"))
+        table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
+    finally:
+        affected.unpersist()
+
+
+def _bucket_bits(compiled: Compiled, entity: str, lake: Lake, spark: SparkSession) -> int:
+    """How many bits of the entity's hash name its bucket: enough that a bucket holds about ROWS_A_BUCKET curated rows.
+
+    A number once chosen stays until the rows have quadrupled, since changing it means preparing everything anew.
+    """
+    sources = {source for stream in compiled.streams.values() if stream.entity == entity for source in stream.sources}
+    rows = sum(commit.counts.get("kept", 0) for source in sources for commit in lake.curated(source).commits())
+    least = math.ceil(math.log2(max(spark.sparkContext.defaultParallelism, 1)))
+    bits = max(least, math.ceil(math.log2(max(rows / ROWS_A_BUCKET, 1))))
+    path = f"facts/{entity}/buckets.json"
+    if lake.storage.exists(path):
+        chosen = int(json.loads(lake.storage.read(path))["bits"])
+        if bits < chosen + 2:
+            return chosen
+    lake.storage.write(path, json.dumps({"bits": bits}).encode())
+    return bits
