@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.schema import Schema
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from conf.errors import LeaseError
+from stores.lease import Lease
 from stores.storage import Storage
 
 PARTITION = ("as_of", "snapshot_version")
+Kind = Literal["snapshots", "hindsight"]
+"""`hindsight`: today's knowledge about a past day; for study, in tables of its own, never judged or published."""
+
+_WRITER = "etr"
+"""Counts commits in the Delta log: of two that began on the same version, Delta lets one through."""
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -32,8 +43,35 @@ class SnapshotFile:
 
 
 @dataclass(frozen=True)
+class Restatement:
+    """How a version differs from the one that was current before it, `was`.
+
+    `entities`: those with any difference; `values`: how many differ, by column (the record identifier's: whole rows).
+    `added`, `removed`: columns that only one of the two has; their values are in no count. `diff`: the file with a row a
+    difference (entity, column, was, is), relative to the lake; None where only columns came or went.
+    """
+
+    was: str
+    reasons: tuple[str, ...]
+    entities: int
+    values: Mapping[str, int]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    diff: str | None
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing differs at all."""
+        return not (self.entities or self.added or self.removed)
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """One version of a group's day. `definition`: the version of what was asked; `curated`: of what was read."""
+    """One version of a group's day.
+
+    `definition`: the version of what was asked; `curated`: of each source that was read; `groups`: of each group's snapshot
+    that was. `confirmed`: the version that was computed since and found to have the same rows, so that this one stands for it.
+    """
 
     group: str
     as_of: str
@@ -42,6 +80,10 @@ class Snapshot:
     curated: Mapping[str, int]
     run_id: str
     files: tuple[SnapshotFile, ...]
+    groups: Mapping[str, str] = field(default_factory=dict)
+    restates: Restatement | None = None
+    confirmed: str | None = None
+    kind: Kind = "snapshots"
 
     @property
     def rows(self) -> int:
@@ -51,28 +93,57 @@ class Snapshot:
     def day(self) -> date:
         return date.fromisoformat(self.as_of)
 
+    def stands_for(self, version: str) -> bool:
+        """Whether its rows are those of `version`."""
+        return version in (self.version, self.confirmed)
+
     @classmethod
     def from_json(cls, data: bytes) -> Snapshot:
-        told = json.loads(data)
-        return cls(**{**told, "files": tuple(SnapshotFile(**file) for file in told["files"])})
+        told: dict[str, Any] = json.loads(data)
+        told["files"] = tuple(SnapshotFile(**file) for file in told["files"])
+        if (restates := told.get("restates")) is not None:
+            told["restates"] = Restatement(
+                **{**restates, **{name: tuple(restates[name]) for name in ("reasons", "added", "removed")}}
+            )
+        return cls(**told)
 
 
 class SnapshotTable:
-    """`snapshots/<group>`: one row an entity, as-of day and version."""
+    """`snapshots/<group>`: one row an entity, as-of day and version; or `hindsight/<group>`."""
 
-    def __init__(self, storage: Storage, group: str) -> None:
+    def __init__(self, storage: Storage, group: str, kind: Kind = "snapshots") -> None:
         self.storage = storage
         self.group = group
-        self.path = f"snapshots/{group}"
+        self.kind = kind
+        self.path = f"{kind}/{group}"
 
     def current(self, day: date) -> Snapshot | None:
         """The version of a day that is served; None when the day was never made."""
-        place = self._pointer(day)
-        return Snapshot.from_json(self.storage.read(place)) if self.storage.exists(place) else None
+        return self._read(self._pointer(day))
+
+    def all_current(self) -> dict[date, Snapshot]:
+        """The current version of every day, oldest first."""
+        days = self.days()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = zip(days, pool.map(self.current, days), strict=True)
+            return {day: snapshot for day, snapshot in found if snapshot is not None}
+
+    def find(self, day: date, version: str) -> Snapshot | None:
+        """A version of a day, current or earlier; None when there is none, or its files are gone."""
+        found = self._read(self._manifest(day, version))
+        return found if found and all(self.storage.exists(file.path) for file in found.files) else None
+
+    def versions(self, day: date) -> list[Snapshot]:
+        """Every version of a day that was kept, oldest first, the current one last."""
+        current = self.current(day)
+        places = (file.path for file in self.storage.list(f"{self.kind}/_versions/{self.group}/{day.isoformat()}"))
+        found = [Snapshot.from_json(self.storage.read(place)) for place in places]
+        others = sorted((s for s in found if current and s.version != current.version), key=lambda snapshot: snapshot.run_id)
+        return [*others, current] if current else []
 
     def days(self) -> list[date]:
         """The days that have a current version, oldest first."""
-        names = (file.path.rsplit("/", 1)[1] for file in self.storage.list(f"snapshots/_current/{self.group}"))
+        names = (file.path.rsplit("/", 1)[1] for file in self.storage.list(f"{self.kind}/_current/{self.group}"))
         return sorted(date.fromisoformat(name.removesuffix(".json")) for name in names)
 
     def read(self, spark: SparkSession, snapshot: Snapshot) -> DataFrame:
@@ -80,8 +151,53 @@ class SnapshotTable:
         rows = spark.read.parquet(*(self.storage.uri(file.path) for file in snapshot.files))
         return rows.withColumns({"as_of": F.lit(snapshot.as_of).cast("date"), "snapshot_version": F.lit(snapshot.version)})
 
-    def commit(self, snapshot: Snapshot, schema: pa.Schema) -> None:
-        """One Delta transaction for the day's version, then the pointer. Committing the same version again changes nothing."""
+    def folder(self, as_of: str, version: str) -> str:
+        """Where a version's files lie."""
+        return f"{self.path}/as_of={as_of}/snapshot_version={version}"
+
+    def diff_path(self, day: date, was: str, version: str) -> str:
+        """Where the differences between two versions of a day lie."""
+        return f"{self.kind}/_diffs/{self.group}/as_of={day.isoformat()}/{was}-{version}.parquet"
+
+    def remove_leftovers(self, day: date, version: str) -> None:
+        """Delete the files of a run that died before it committed this version."""
+        for file in list(self.storage.list(self.folder(day.isoformat(), version))):
+            self.storage.delete(file.path)
+
+    def commit(self, snapshot: Snapshot, schema: pa.Schema, lease: Lease | None = None) -> None:
+        """One Delta transaction for the day's version, then the pointer. Committing the same version again changes nothing.
+
+        Of hindsight, a day's earlier versions go. Raises LeaseError when the lease was lost, or another run committed at the
+        same time; nothing is committed then.
+        """
+        if lease is not None:
+            lease.check()
+        try:
+            self._commit_files(snapshot, schema)
+        except CommitFailedError as problem:
+            raise LeaseError(
+                f"{self.path}: another run committed to the table while this one did, as of {snapshot.as_of}; nothing of this "
+                f"day was committed: {problem}. Let that run end and run again"
+            ) from problem
+        self._write(snapshot)
+
+    def restore(self, snapshot: Snapshot, lease: Lease | None = None) -> None:
+        """Make an earlier version, as `find` gave it, the current one again."""
+        if lease is not None:
+            lease.check()
+        self._write(snapshot)
+
+    def confirm(self, current: Snapshot, made: Snapshot, lease: Lease | None = None) -> Snapshot:
+        """Note that the day was computed again and came out the same: the current version stands, the new files go."""
+        if lease is not None:
+            lease.check()
+        confirmed = replace(current, definition=made.definition, curated=made.curated, groups=made.groups, confirmed=made.version)
+        self._write(confirmed)
+        if self.find(made.day, made.version) is None:
+            self.remove_leftovers(made.day, made.version)
+        return confirmed
+
+    def _commit_files(self, snapshot: Snapshot, schema: pa.Schema) -> None:
         uri = self.storage.uri(self.path)
         values: dict[str, str | None] = {"as_of": snapshot.as_of, "snapshot_version": snapshot.version}
         actions: list[AddAction | RemoveAction] = [
@@ -96,26 +212,48 @@ class SnapshotTable:
             for file in snapshot.files
         ]
         full = pa.schema([*schema, pa.field("as_of", pa.date32()), pa.field("snapshot_version", pa.string())])
-        told = CommitProperties(custom_metadata={"run_id": snapshot.run_id})
         if not DeltaTable.is_deltatable(uri):
-            added = [action for action in actions if isinstance(action, AddAction)]
-            create_table_with_add_actions(
-                uri, Schema.from_arrow(full), added, mode="error", partition_by=list(PARTITION), commit_properties=told
-            )
-        else:
-            table = DeltaTable(uri)
-            table.create_write_transaction(
-                actions,
-                mode="overwrite",
-                schema=Schema.from_arrow(_widest(table, full)),
-                partition_by=list(PARTITION),
-                partition_filters=[("as_of", "=", snapshot.as_of), ("snapshot_version", "=", snapshot.version)],
-                commit_properties=told,
-            )
-        self.storage.write(self._pointer(snapshot.day), json.dumps(asdict(snapshot), indent=1).encode())
+            _create(uri, [action for action in actions if isinstance(action, AddAction)], full, _told(snapshot, 1))
+            return
+        table = DeltaTable(uri)
+        replaced = [("as_of", "=", snapshot.as_of), ("snapshot_version", "=", snapshot.version)]
+        table.create_write_transaction(
+            actions,
+            mode="overwrite",
+            schema=Schema.from_arrow(_widest(table, full)),
+            partition_by=list(PARTITION),
+            partition_filters=replaced[:1] if self.kind == "hindsight" else replaced,
+            commit_properties=_told(snapshot, (table.transaction_version(_WRITER) or 0) + 1),
+        )
+
+    def _write(self, snapshot: Snapshot) -> None:
+        told = json.dumps(asdict(snapshot), indent=1).encode()
+        self.storage.write(self._manifest(snapshot.day, snapshot.version), told)
+        self.storage.write(self._pointer(snapshot.day), told)
+
+    def _read(self, place: str) -> Snapshot | None:
+        return Snapshot.from_json(self.storage.read(place)) if self.storage.exists(place) else None
 
     def _pointer(self, day: date) -> str:
-        return f"snapshots/_current/{self.group}/{day.isoformat()}.json"
+        return f"{self.kind}/_current/{self.group}/{day.isoformat()}.json"
+
+    def _manifest(self, day: date, version: str) -> str:
+        return f"{self.kind}/_versions/{self.group}/{day.isoformat()}/{version}.json"
+
+
+def _told(snapshot: Snapshot, number: int) -> CommitProperties:
+    return CommitProperties(custom_metadata={"run_id": snapshot.run_id}, app_transactions=[Transaction(_WRITER, number)])
+
+
+def _create(uri: str, files: list[AddAction], schema: pa.Schema, told: CommitProperties) -> None:
+    try:
+        create_table_with_add_actions(
+            uri, Schema.from_arrow(schema), files, mode="error", partition_by=list(PARTITION), commit_properties=told
+        )
+    except DeltaError as problem:
+        if DeltaTable.is_deltatable(uri):  # since we looked
+            raise CommitFailedError(str(problem)) from problem
+        raise
 
 
 def _widest(table: DeltaTable, schema: pa.Schema) -> pa.Schema:
@@ -125,13 +263,18 @@ def _widest(table: DeltaTable, schema: pa.Schema) -> pa.Schema:
 
 
 class DayWriter:
-    """Writes a group's rows as one Parquet file a day, where they are made. The files count once they are committed."""
+    """Writes a group's rows as one Parquet file a day, where they are made. The files count once they are committed.
 
-    def __init__(self, storage: Storage, group: str, versions: Mapping[str, str], schema: pa.Schema) -> None:
+    `versions`: by as-of day.
+    """
+
+    def __init__(
+        self, storage: Storage, group: str, versions: Mapping[str, str], schema: pa.Schema, kind: Kind = "snapshots"
+    ) -> None:
         self.storage = storage
-        self.group = group
-        self.versions = versions  # by as-of day
+        self.versions = versions
         self.schema = schema
+        self._table = SnapshotTable(storage, group, kind)
         self._stack = ExitStack()
         self._open: dict[str, tuple[pq.ParquetWriter, str]] = {}
         self._rows: dict[str, int] = {}
@@ -144,8 +287,7 @@ class DayWriter:
 
     def write(self, as_of: str, rows: pa.Table) -> None:
         if as_of not in self._open:
-            name = f"part-{uuid.uuid4().hex}.parquet"
-            path = f"snapshots/{self.group}/as_of={as_of}/snapshot_version={self.versions[as_of]}/{name}"
+            path = f"{self._table.folder(as_of, self.versions[as_of])}/part-{uuid.uuid4().hex}.parquet"
             stream = self._stack.enter_context(self.storage.open_output(path))
             writer = self._stack.enter_context(pq.ParquetWriter(stream, self.schema, compression="zstd"))
             self._open[as_of] = (writer, path)
@@ -161,7 +303,7 @@ class DayWriter:
             yield as_of, SnapshotFile(path, self._rows[as_of], stat.size)
 
 
-def sort_by_day(files: Sequence[tuple[str, SnapshotFile]]) -> dict[str, tuple[SnapshotFile, ...]]:
+def sort_by_day(files: Iterable[tuple[str, SnapshotFile]]) -> dict[str, tuple[SnapshotFile, ...]]:
     """Files by day, each day's in order of path."""
     days: dict[str, list[SnapshotFile]] = {}
     for as_of, file in files:
