@@ -34,6 +34,7 @@ from stores.published import Published
 from stores.snapshots import DayWriter, Snapshot, SnapshotTable, sort_by_day
 from transforms.answer import snapshot_schema
 from transforms.feature_group import Column, Compiled, CompiledGroup, WindowColumn
+from transforms.operations import build_operation
 
 ZONE = "Asia/Kuala_Lumpur"
 MONDAY, TUESDAY = date(2025, 9, 29), date(2025, 9, 30)
@@ -43,7 +44,7 @@ NOW = datetime(2025, 10, 2, 3, 4, 5, tzinfo=UTC)
 
 def column(name: str, kind: ColumnType, *, online: bool = True) -> WindowColumn:
     told = Column(name, name, kind, name, "none", online, False, "allowed")
-    return WindowColumn(told, "s", "c", "v", Window("lifetime"), 0, False)
+    return WindowColumn(told, "s", "c", "v", Window("lifetime"), 0, False, build_operation("last", {}))
 
 
 def group(name: str, *columns: WindowColumn) -> CompiledGroup:

@@ -11,6 +11,7 @@ from conf.errors import DefinitionError
 from conf.specs import FeatureGroup
 from conf.yaml_file import load_model, parse_yaml
 from transforms.feature_group import Compiled, CompiledGroup, compile_groups
+from transforms.operations import OPERATIONS
 
 SOURCES = load_catalogue().sources
 GROUP = """\
@@ -97,8 +98,7 @@ def test_a_version_is_the_hash_of_the_meaning(written, instead, same):
 @pytest.mark.parametrize(
     ("written", "instead", "message"),
     [
-        ("op: sum", "op: summ", "g.yaml:9: no operation named 'summ' (did you mean 'sum'?); known: age, all, any, count, distinct_count,"
-         " first, gap_mean, last, max, mean, min, recency, slope, std, streak, sum, variance"),
+        ("op: sum", "op: summ", f"g.yaml:9: no operation named 'summ' (did you mean 'sum'?); known: {', '.join(sorted(OPERATIONS))}"),
         ("of: size, ", "", "g.yaml:9: operation 'sum' needs `of`: the value that it takes"),
         ("of: size", "of: provider", "g.yaml:9: 'provider' is string; operation 'sum' takes integer, money, number"),
         ("until: settled_at", "until: provider", "g.yaml:11: 'provider' is string; it must be a timestamp or a date"),

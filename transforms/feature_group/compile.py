@@ -2,171 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 
 from conf.catalogue import Catalogue
 from conf.errors import did_you_mean
 from conf.expressions import Expression, ExpressionError, parse, parse_condition
 from conf.naming import SNAPSHOT_COLUMNS, column_name
-from conf.specs import Aggregate, ColumnType, FeatureGroup, Input, Scoring, Source, State
+from conf.specs import Aggregate, ColumnType, FeatureGroup, Input, Source, State
 from conf.windows import Window
 from conf.yaml_file import Place
-from transforms.operations import OPERATIONS, Operation
+from transforms.feature_group.compiled import (
+    LIFETIME,
+    Clock,
+    Column,
+    Compiled,
+    CompiledGroup,
+    DerivedColumn,
+    FactValue,
+    Parent,
+    Settlement,
+    Stream,
+    WindowColumn,
+    digest,
+)
+from transforms.operations import Operation, build_operation
 
-LIFETIME = Window("lifetime")
 SETTLEMENT: Mapping[str, ColumnType] = {"paid_amount": "money", "paid_at": "timestamp", "last_paid_at": "timestamp"}
 _WORDS = re.compile(r"'(?:[^']|'')*'|[A-Za-z_][A-Za-z0-9_]*(?:\s*\()?")
-
-
-@dataclass(frozen=True)
-class FactValue:
-    """One value that facts keep: Spark SQL over the source's columns; null where the fact was filtered out."""
-
-    name: str
-    type: ColumnType
-    sql: str
-    ordered: bool = False  # whether an operation asks which of two facts of one moment came first
-
-
-@dataclass(frozen=True)
-class Clock:
-    """When facts count and hold. SQL over the source's columns, None: the event time, and no limits.
-
-    `masks`: the mutable timestamps on which the values depend. `settles`: whether they depend on child rows.
-    """
-
-    at: str | None = None
-    from_: str | None = None
-    until: str | None = None
-    masks: tuple[str, ...] = ()
-    settles: bool = False
-
-    @property
-    def name(self) -> str:
-        return "t_" + _digest(asdict(self))
-
-
-@dataclass(frozen=True)
-class Settlement:
-    """`SettledBy`, compiled: SQL over the child's columns (`amount`, `where`) and the parent's (`on`, `due`)."""
-
-    source: str
-    on: tuple[tuple[str, str], ...]
-    amount: str
-    where: str
-    due: str
-    masks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Stream:
-    """A source prepared for one kind of entity, once for all groups: its facts on each clock."""
-
-    name: str
-    entity: str
-    source: str
-    entity_column: str
-    via: str | None
-    settlement: Settlement | None
-    clocks: Mapping[Clock, tuple[FactValue, ...]]
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Every source that its facts are made from."""
-        named = [self.source, self.via, self.settlement.source if self.settlement else None]
-        return tuple(dict.fromkeys(name for name in named if name))
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a snapshot. `words`: what it is; `null_when`: what a missing value means."""
-
-    name: str
-    feature: str
-    type: ColumnType
-    words: str
-    null_when: str
-    online: bool
-    internal: bool
-    scoring: Scoring
-    op: str | None = None
-    window: Window | None = None
-    by_value: str | None = None
-    of_type: ColumnType | None = None
-
-    @property
-    def nullable(self) -> bool:
-        return self.null_when != ""
-
-    @property
-    def decimal_digits(self) -> int:
-        """Of money: sums and derived amounts have 28 digits, single amounts and means 18."""
-        return 28 if self.op in ("sum", None) else 18
-
-
-@dataclass(frozen=True)
-class WindowColumn:
-    """A column answered from the facts of a stream on one clock."""
-
-    column: Column
-    stream: str
-    clock: str
-    value: str
-    window: Window
-    lag: int
-    ahead: bool
-
-
-@dataclass(frozen=True)
-class DerivedColumn:
-    """A column computed from others: DuckDB SQL over `uses`."""
-
-    column: Column
-    sql: str
-    uses: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CompiledGroup:
-    """What the engine needs to answer a feature group."""
-
-    name: str
-    entity: str
-    spine: tuple[str, str, str]  # stream, clock, value: an entity with a value before T gets a row
-    presence: tuple[tuple[str, str, str], ...]  # the same of every input: any value means has_history
-    windows: tuple[WindowColumn, ...]
-    derived: tuple[DerivedColumn, ...]
-    version: str
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The features in order of definition, those of `internal` left out."""
-        every = [*(w.column for w in self.windows), *(d.column for d in self.derived)]
-        return tuple(column for column in every if not column.internal)
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        named = [self.spine[0], *(p[0] for p in self.presence), *(w.stream for w in self.windows)]
-        return tuple(dict.fromkeys(named))
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """All groups of a catalogue and the streams that they share."""
-
-    zone: str
-    groups: Mapping[str, CompiledGroup]
-    streams: Mapping[str, Stream]
-    sources: Mapping[str, Source]
-
-    def sources_of(self, group: CompiledGroup) -> tuple[str, ...]:
-        named = (source for stream in group.streams for source in self.streams[stream].sources)
-        return tuple(dict.fromkeys(named))
 
 
 def compile_groups(catalogue: Catalogue, zone: str) -> Compiled:
@@ -186,9 +52,10 @@ class _Streams:
     """Collects what all groups need of each source."""
 
     clocks: dict[StreamKey, dict[Clock, dict[str, FactValue]]] = field(default_factory=dict)
+    parents: dict[StreamKey, Parent] = field(default_factory=dict)
 
     def add(self, key: StreamKey, clock: Clock, type_: ColumnType, sql: str, *, ordered: bool = False) -> FactValue:
-        value = FactValue("v_" + _digest([type_, sql, ordered]), type_, sql, ordered)
+        value = FactValue("v_" + digest([type_, sql, ordered]), type_, sql, ordered)
         self.clocks.setdefault(key, {}).setdefault(clock, {})[value.name] = value
         return value
 
@@ -202,7 +69,9 @@ class _Streams:
             }
             meaning: list[object] = [entity, source, entity_column, via, asdict(settlement) if settlement else None]
             meaning += [[asdict(c), [asdict(v) for v in values]] for c, values in ordered.items()]
-            result[key] = Stream(f"{source}-{_digest(meaning)}", entity, source, entity_column, via, settlement, ordered)
+            parent = self.parents.get(key)
+            sql = "`_entity`" if parent else f"`{entity_column}`"
+            result[key] = Stream(f"{source}-{digest(meaning)}", entity, source, sql, parent, settlement, ordered)
         return result
 
 
@@ -213,8 +82,9 @@ class _Draft:
     clock: Clock
     value: FactValue
     window: Window
-    lag: int = 0
-    ahead: bool = False
+    lag: int
+    ahead: bool
+    operation: Operation
 
 
 class _GroupCompiler:
@@ -240,7 +110,9 @@ class _GroupCompiler:
         def place(key: StreamKey, clock: Clock, value: FactValue) -> tuple[str, str, str]:
             return streams[key].name, clock.name, value.name
 
-        windows = tuple(WindowColumn(d.column, *place(d.key, d.clock, d.value), d.window, d.lag, d.ahead) for d in self.drafts)
+        windows = tuple(
+            WindowColumn(d.column, *place(d.key, d.clock, d.value), d.window, d.lag, d.ahead, d.operation) for d in self.drafts
+        )
         group = CompiledGroup(
             self.group.name,
             self.group.record_identifier,
@@ -250,7 +122,7 @@ class _GroupCompiler:
             tuple(self.derived),
             "",
         )
-        return CompiledGroup(**{**group.__dict__, "version": self._version(streams)})
+        return replace(group, version=self._version(streams))
 
     def _version(self, streams: Mapping[StreamKey, Stream]) -> str:
         """The hash of what the group means: names, order and comments of unused parts don't matter, formulas do."""
@@ -270,7 +142,7 @@ class _GroupCompiler:
                 for name in sorted({s for d in self.drafts for s in _named(d.key)} | {self.group.spine} & sources)
             },
         }  # fmt: skip
-        return _digest(meaning, 16)
+        return digest(meaning, 16)
 
     def _presence(self, key: StreamKey) -> tuple[StreamKey, Clock, FactValue]:
         clock = Clock()
@@ -295,6 +167,9 @@ class _GroupCompiler:
         if settlement:
             columns |= SETTLEMENT
         key: StreamKey = (self.group.record_identifier, item.source, entity_column, via, settlement)
+        if via:
+            on = tuple((name, f"`{name}`") for name in self.catalogue.sources[via].key)
+            self.streams.parents[key] = Parent(via, on, (), self.group.record_identifier)
         self.presence.append(self._presence(key))
         named: dict[str, str] = {}
         for name, text in item.columns.items():
@@ -367,12 +242,10 @@ class _GroupCompiler:
         key: StreamKey,
         named: Mapping[str, str],
     ) -> None:
-        operation = OPERATIONS.get(feature.op)
-        if operation is None:
-            known = ", ".join(sorted(OPERATIONS))
-            raise self._fail(
-                (*place, "op"), f"no operation named '{feature.op}'{did_you_mean(feature.op, OPERATIONS)}; known: {known}"
-            )
+        try:
+            operation = build_operation(feature.op, {})
+        except ValueError as problem:
+            raise self._fail((*place, "op"), str(problem)) from problem
 
         def parsed(name: str, text: str | None, *, condition: bool = False) -> Expression | None:
             return None if text is None else self._parse((*place, name), _inline(text, named), columns, condition=condition)
@@ -423,7 +296,7 @@ class _GroupCompiler:
             for window in windows:
                 for lag in lags:
                     column = self._column(place, feature, operation, by_value, window, lag, ahead, of)
-                    self.drafts.append(_Draft(column, key, clock, value, window, lag, ahead))
+                    self.drafts.append(_Draft(column, key, clock, value, window, lag, ahead, operation))
 
     def _column(
         self,
@@ -529,7 +402,7 @@ def _sql(moment: Expression | None) -> str | None:
 
 
 def _in_words(operation: Operation, feature: Aggregate | State) -> str:
-    words = operation.in_words
+    words = operation.words
     if feature.of:
         words += f" {feature.of}"
     if isinstance(feature, State):
@@ -550,7 +423,3 @@ def _named(key: StreamKey) -> list[str]:
 
 def _plain(value: object) -> str:
     return json.dumps(asdict(value) if hasattr(value, "__dataclass_fields__") else value, sort_keys=True, default=str)  # type: ignore[call-overload]
-
-
-def _digest(meaning: object, length: int = 10) -> str:
-    return hashlib.sha256(json.dumps(meaning, sort_keys=True, default=str).encode()).hexdigest()[:length]

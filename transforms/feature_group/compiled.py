@@ -1,0 +1,286 @@
+"""What the engine needs of feature groups: the facts to prepare, the windows to answer, the expressions to derive. Data only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from conf.specs import ColumnType, Scoring, Source
+from conf.windows import Window
+from transforms.operations import Operation
+
+LIFETIME = Window("lifetime")
+Every = Literal["day", "month_end"]
+
+
+@dataclass(frozen=True)
+class FactValue:
+    """One value that facts keep: Spark SQL over the source's columns; null where the fact was filtered out."""
+
+    name: str
+    type: ColumnType
+    sql: str
+    ordered: bool = False  # whether an operation asks which of two facts of one moment came first
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When facts count and hold. SQL over the source's columns, None: the event time, and no limits.
+
+    `masks`: the mutable timestamps on which the values depend; those of a union's member as `member.timestamp`. `parent_masks`:
+    those of the parent, by the parent's names, on which brought columns depend. `settles`: whether the values depend on child
+    rows. `daily`: for values of every day: what holds in the world and what is known are kept apart.
+    """
+
+    at: str | None = None
+    from_: str | None = None
+    until: str | None = None
+    masks: tuple[str, ...] = ()
+    settles: bool = False
+    daily: bool = False
+    parent_masks: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "t_" + digest(asdict(self))
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """`SettledBy`, compiled: SQL over the child's columns (`amount`, `where`) and the row's own (`on`, `due`)."""
+
+    source: str
+    on: tuple[tuple[str, str], ...]
+    amount: str
+    where: str
+    due: str
+    masks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A join to another source's row of the same key: `columns` are brought under new names, and `entity` where it is brought.
+
+    `on`: the parent's column and SQL over the row's own columns that equals it. With `entity` the join is an inner one, one row a
+    matching row of the parent; without, `on` is the parent's whole key, and where no row of it counts `columns` are null.
+    """
+
+    source: str
+    on: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, str], ...]  # the name here, and the parent's column
+    entity: str | None = None  # the parent's column
+
+
+@dataclass(frozen=True)
+class Member:
+    """A source of a union: SQL over its columns for each of the union's columns that it has."""
+
+    source: str
+    columns: tuple[tuple[str, ColumnType, str], ...]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A source prepared for one kind of entity, once for all groups: its facts on each clock.
+
+    `entity_sql`: the entity of a row, over its columns, its own and brought; where the parent brings it, the name `_entity`.
+    """
+
+    name: str
+    entity: str
+    source: str
+    entity_sql: str
+    parent: Parent | None
+    settlement: Settlement | None
+    clocks: Mapping[Clock, tuple[FactValue, ...]]
+    members: tuple[Member, ...] = ()  # of a union
+
+    @property
+    def via(self) -> str | None:
+        """The parent that brings the entity."""
+        return self.parent.source if self.parent and self.parent.entity else None
+
+    @property
+    def entity_column(self) -> str:
+        return self.entity if self.via else self.entity_sql.strip("`")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source that its facts are made from."""
+        own = [member.source for member in self.members] or [self.source]
+        named = [*own, self.parent.source if self.parent else None, self.settlement.source if self.settlement else None]
+        return tuple(dict.fromkeys(name for name in named if name))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a snapshot. `words`: what it is; `null_when`: what a missing value means."""
+
+    name: str
+    feature: str
+    type: ColumnType
+    words: str
+    null_when: str
+    online: bool
+    internal: bool
+    scoring: Scoring
+    op: str | None = None
+    window: Window | None = None
+    by_value: str | None = None
+    of_type: ColumnType | None = None
+
+    @property
+    def nullable(self) -> bool:
+        return self.null_when != ""
+
+    @property
+    def decimal_digits(self) -> int:
+        """Of money: sums and derived amounts have 28 digits, single amounts and means 18."""
+        return 28 if self.op in ("sum", None) else 18
+
+
+@dataclass(frozen=True)
+class WindowColumn:
+    """A column answered from the facts of a stream on one clock. `value` and the rest name values of the facts.
+
+    `newest_per`: of the facts that count, only the newest of each of its values; facts where it is null are left out. `map_by`:
+    an answer for each of its values, as a JSON map. Both are null where `value` is.
+    """
+
+    column: Column
+    stream: str
+    clock: str
+    value: str
+    window: Window
+    lag: int
+    ahead: bool
+    operation: Operation
+    weight: str | None = None
+    newest_per: str | None = None
+    map_by: str | None = None
+
+
+@dataclass(frozen=True)
+class DailyPart:
+    """An operation inside a daily value, over the facts of a point; `type`: that of its answer."""
+
+    name: str
+    operation: Operation
+    value: str
+    weight: str | None
+    type: ColumnType
+
+
+@dataclass(frozen=True)
+class DailyColumn:
+    """A value of every day, and an operation over the days of a window.
+
+    At each point p with its end t_p: the facts of the clock known at T (both clocks) that hold at t_p; with `within` also those
+    only whose `since` (the name of a fact value, a timestamp) lies in that window ending at p; with `newest_per`, of those only
+    the newest of each of its values. `value_sql`: DuckDB SQL over the parts' names and `day` (a date). `days_where_sql`: over
+    `value` and `day`.
+    """
+
+    column: Column
+    stream: str
+    clock: str
+    parts: tuple[DailyPart, ...]
+    value_sql: str
+    value_type: ColumnType
+    days_where_sql: str | None
+    operation: Operation
+    window: Window
+    lag: int = 0
+    every: Every = "day"
+    within: Window | None = None
+    since: str | None = None
+    newest_per: str | None = None
+
+
+@dataclass(frozen=True)
+class DerivedColumn:
+    """A column computed from others: DuckDB SQL over `uses`.
+
+    These may be any columns of the group, those of `internal` too, and of the row itself: `as_of` (date), `cut_off` (timestamp:
+    T) and `has_history` (boolean).
+    """
+
+    column: Column
+    sql: str
+    uses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CompiledGroup:
+    """What the engine needs to answer a feature group.
+
+    `blank_unless`: a boolean column (it may be internal): where it isn't true, every published column but it is null.
+    """
+
+    name: str
+    entity: str
+    spine: tuple[str, str, str]  # stream, clock, value: an entity with a value before T gets a row
+    presence: tuple[tuple[str, str, str], ...]  # the same of every input: any value means has_history
+    windows: tuple[WindowColumn, ...]
+    derived: tuple[DerivedColumn, ...]
+    version: str
+    dailies: tuple[DailyColumn, ...] = ()
+    blank_unless: str | None = None
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The features in order of definition, those of `internal` left out."""
+        every = [item.column for item in self.windows] + [item.column for item in self.dailies]
+        every += [item.column for item in self.derived]
+        return tuple(column for column in every if not column.internal)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        named = [
+            self.spine[0],
+            *(p[0] for p in self.presence),
+            *(w.stream for w in self.windows),
+            *(d.stream for d in self.dailies),
+        ]
+        return tuple(dict.fromkeys(named))
+
+
+@dataclass(frozen=True)
+class CompiledFunctionGroup:
+    """A feature group that a Python function makes: `module`:`function`, of `sources` and of other groups' snapshots of the day.
+
+    `def function(frames: Mapping[str, DataFrame], as_of: date, cut_off: datetime) -> DataFrame`, with one row an identifier and
+    `columns`.
+    """
+
+    name: str
+    entity: str
+    module: str
+    function: str
+    sources: tuple[str, ...]
+    groups: tuple[str, ...]
+    columns: tuple[Column, ...]
+    version: str
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """All groups of a catalogue and the streams that they share. `functions`: the groups that a Python function makes."""
+
+    zone: str
+    groups: Mapping[str, CompiledGroup]
+    streams: Mapping[str, Stream]
+    sources: Mapping[str, Source]
+    functions: Mapping[str, CompiledFunctionGroup] = field(default_factory=dict)
+
+    def sources_of(self, group: CompiledGroup) -> tuple[str, ...]:
+        named = (source for stream in group.streams for source in self.streams[stream].sources)
+        return tuple(dict.fromkeys(named))
+
+
+def digest(meaning: object, length: int = 10) -> str:
+    """A short hash of a meaning: equal meanings have equal ones, whatever the order of a mapping's keys."""
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True, default=str).encode()).hexdigest()[:length]
