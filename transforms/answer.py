@@ -1,34 +1,30 @@
-"""Answers queries: the facts of a bucket and the queries of its entities in, a table with a group's columns out."""
+"""Answers queries: the facts of a bucket and the queries of its entities in, tables with the groups' columns out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from transforms import arrow
+from transforms.asked import Asked, answer_each
 from transforms.calendar import iso_utc
 from transforms.derived import derive
-from transforms.feature_group import LIFETIME, Column, CompiledGroup
-from transforms.kernel import Facts, Queries, Timeline
-from transforms.operations import OPERATIONS, Answer, build_operation
+from transforms.feature_group import LIFETIME, Column, CompiledGroup, WindowColumn
+from transforms.kernel import Facts, Mask, Queries
+from transforms.operations import Answer, build_operation
+from transforms.timeline import Timeline
 
-ARROW_TYPES: Mapping[str, pa.DataType] = {
-    "string": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
-MAXIMUM_ROWS = 200_000  # answered at once: bounds a task's memory whatever the number of days
+MAXIMUM_CELLS = 10_000_000  # of columns and queries answered at once: bounds a task's memory whatever the number of days
+
+FactTables = Mapping[tuple[str, str], Facts]  # by stream and clock; one that is missing has no facts
+Presence = tuple[str, str, str]  # stream, clock, value
 
 
 def arrow_type(column: Column) -> pa.DataType:
     """The type of a snapshot's column."""
-    return pa.decimal128(column.decimal_digits, 2) if column.type == "money" else ARROW_TYPES[column.type]
+    return arrow.arrow_type(column.type, decimal_digits=column.decimal_digits)
 
 
 def snapshot_schema(group: CompiledGroup) -> pa.Schema:
@@ -42,102 +38,136 @@ def snapshot_schema(group: CompiledGroup) -> pa.Schema:
     return pa.schema([*fields, *(pa.field(column.name, arrow_type(column)) for column in group.columns)])
 
 
-FactTables = Mapping[tuple[str, str], Facts]  # by stream and clock
-
-
 def on_spine(group: CompiledGroup, facts: FactTables, queries: Queries, zone: str) -> Queries:
     """Those of the queries whose entity must get a row: it has a row of the spine that counts at T."""
-    stream, clock, value = group.spine
-    there = _any(facts, (stream, clock, value), queries, zone)
-    return Queries(queries.entity[there], queries.as_of[there], queries.cut_off[there])
+    return queries.take(_Shared(facts, queries, zone).any_of(group.spine))
 
 
 def answer(group: CompiledGroup, facts: FactTables, queries: Queries, entities: pa.Array, zone: str) -> Iterator[pa.Table]:
-    """Tables with `snapshot_schema(group)`, one row a query, in order of entity; in pieces of bounded size.
+    """Tables with `snapshot_schema(group)`, one row a query, in order; in pieces of bounded size.
 
-    `queries` sorted by entity; their codes are positions in `entities`. A missing table of facts means no facts.
+    `queries` sorted by entity; their codes are positions in `entities`.
     """
-    for start in range(0, len(queries), MAXIMUM_ROWS):
-        yield _answer(group, facts, queries.slice(start, start + MAXIMUM_ROWS), entities, zone)
+    for piece in _pieces(queries, [group]):
+        yield _table(group, _Shared(facts, piece, zone), entities)
 
 
-def _answer(group: CompiledGroup, facts: FactTables, queries: Queries, entities: pa.Array, zone: str) -> pa.Table:
-    timelines: dict[tuple[str, str], Timeline] = {}
-    columns: dict[str, pa.Array] = {}
-    for item in group.windows:
-        place = (item.stream, item.clock)
-        if place not in facts:
-            columns[item.column.name] = _empty(item.column, len(queries))
-            continue
-        if place not in timelines:
-            timelines[place] = Timeline(facts[place], queries, zone)
-        timeline = timelines[place]
-        values = timeline.facts.values[item.value]
-        selection = timeline.select(item.window, lag=item.lag, ahead=item.ahead)
-        assert item.column.op is not None
-        result = build_operation(item.column.op, {}).answer(selection, values)
-        columns[item.column.name] = to_arrow(result, item.column, result.words or values.words)
-    history = np.zeros(len(queries), dtype=np.bool_)
-    for presence in group.presence:
-        history |= _any(facts, presence, queries, zone)
+def answer_groups(
+    groups: Sequence[CompiledGroup], facts: FactTables, queries: Queries, entities: pa.Array, zone: str
+) -> Iterator[tuple[CompiledGroup, pa.Table]]:
+    """The same for several groups of one entity, which share what they have in common; each in pieces.
+
+    A group's rows: the queries whose entity is on its spine.
+    """
+    for piece in _pieces(queries, groups):
+        spines = _Shared(facts, piece, zone)
+        rows = {group.name: spines.any_of(group.spine) for group in groups}
+        some = np.logical_or.reduce(list(rows.values()))
+        shared = _Shared(facts, piece.take(some), zone) if not some.all() else spines
+        for group in groups:
+            table = _table(group, shared, entities)
+            there = rows[group.name][some]
+            yield group, table if there.all() else table.filter(pa.array(there))
+
+
+def _pieces(queries: Queries, groups: Sequence[CompiledGroup]) -> Iterator[Queries]:
+    columns = sum(len(group.windows) + len(group.derived) for group in groups)
+    rows = max(MAXIMUM_CELLS // max(columns, 1), 1)
+    for start in range(0, len(queries), rows):
+        yield queries.slice(start, start + rows)
+
+
+class _Shared:
+    """Some queries and the facts that answer them. What several columns or groups need is computed once."""
+
+    def __init__(self, facts: FactTables, queries: Queries, zone: str) -> None:
+        self.facts = facts
+        self.queries = queries
+        self.zone = zone
+        self._timelines: dict[tuple[str, str], Timeline] = {}
+        self._answers: dict[Hashable, Answer] = {}
+        self._any: dict[Presence, Mask] = {}
+
+    def timeline(self, stream: str, clock: str) -> Timeline:
+        place = (stream, clock)
+        if place not in self._timelines:
+            self._timelines[place] = Timeline(self.facts[place], self.queries, self.zone)
+        return self._timelines[place]
+
+    def any_of(self, presence: Presence) -> Mask:
+        """Whether each query's entity has any fact with this value before T."""
+        if presence not in self._any:
+            stream, clock, value = presence
+            if (stream, clock) in self.facts:
+                timeline = self.timeline(stream, clock)
+                self._any[presence] = timeline.select(LIFETIME).count(timeline.facts.values[value]) > 0
+            else:
+                self._any[presence] = np.zeros(len(self.queries), dtype=np.bool_)
+        return self._any[presence]
+
+    def history(self, group: CompiledGroup) -> Mask:
+        """Whether each query's entity has any fact of any input before T."""
+        history = np.zeros(len(self.queries), dtype=np.bool_)
+        for presence in group.presence:
+            history |= self.any_of(presence)
+        return history
+
+    def answers(self, columns: Sequence[WindowColumn]) -> Mapping[str, pa.Array]:
+        """Each column by name, in the order given. Facts are selected once for all columns of the same window."""
+        by_window: dict[Hashable, list[WindowColumn]] = {}
+        for column in columns:
+            if (column.stream, column.clock) in self.facts and _meaning(column) not in self._answers:
+                by_window.setdefault((column.stream, column.clock, column.window, column.lag, column.ahead), []).append(column)
+        for together in by_window.values():
+            self._answer(together)
+        return {column.column.name: self._to_arrow(column) for column in columns}
+
+    def _answer(self, columns: Sequence[WindowColumn]) -> None:
+        one = columns[0]
+        timeline = self.timeline(one.stream, one.clock)
+        facts = timeline.select(one.window, lag=one.lag, ahead=one.ahead)
+        different = {_meaning(column): column for column in columns}
+        asked = [_asked(column, timeline.facts) for column in different.values()]
+        self._answers |= zip(different, answer_each(facts, asked), strict=True)
+
+    def _to_arrow(self, item: WindowColumn) -> pa.Array:
+        column = item.column
+        if (item.stream, item.clock) not in self.facts:
+            return _empty(item, len(self.queries))
+        words = self.facts[(item.stream, item.clock)].values[item.value].words
+        return arrow.to_arrow(self._answers[_meaning(item)], column.type, words, decimal_digits=column.decimal_digits)
+
+
+def _meaning(item: WindowColumn) -> Hashable:
+    """Equal for columns that say the same, whatever they are called."""
+    return (item.stream, item.clock, item.value, item.window, item.lag, item.ahead, item.column.op)
+
+
+def _asked(item: WindowColumn, facts: Facts) -> Asked:
+    assert item.column.op is not None
+    return Asked(build_operation(item.column.op, {}), facts.values[item.value])
+
+
+def _empty(item: WindowColumn, rows: int) -> pa.Array:
+    """What a column says where there are no facts at all."""
+    type_ = arrow_type(item.column)
+    assert item.column.op is not None
+    said = {"null": None, "0": 0, "false": False}.get(build_operation(item.column.op, {}).empty)
+    return pa.nulls(rows, type_) if said is None else pa.repeat(pa.scalar(said).cast(type_), rows)
+
+
+def _table(group: CompiledGroup, shared: _Shared, entities: pa.Array) -> pa.Table:
+    queries = shared.queries
+    columns = shared.answers(group.windows)
     told = derive(pa.table(columns) if columns else pa.table({"_rows": pa.nulls(len(queries))}), group.derived)
     moments, place_of = np.unique(queries.cut_off, return_inverse=True)
-    event_times = pa.array([iso_utc(moment) for moment in moments]).take(pa.array(place_of))
-    schema = snapshot_schema(group)
     arrays = {
         group.entity: entities.take(pa.array(queries.entity)),
-        "event_time": event_times,
-        "time_zone": pa.repeat(zone, len(queries)),
-        "has_history": pa.array(history),
+        "event_time": pa.array([iso_utc(moment) for moment in moments], pa.string()).take(pa.array(place_of)),
+        "time_zone": pa.repeat(shared.zone, len(queries)),
+        "has_history": pa.array(shared.history(group)),
     }
     for column in group.columns:
         arrays[column.name] = told[column.name].combine_chunks()
+    schema = snapshot_schema(group)
     return pa.table({field.name: arrays[field.name].cast(field.type) for field in schema}, schema=schema)
-
-
-def _any(facts: FactTables, presence: tuple[str, str, str], queries: Queries, zone: str) -> NDArray[np.bool_]:
-    """Whether each query's entity has any fact of an input before T."""
-    stream, clock, value = presence
-    if (stream, clock) not in facts:
-        return np.zeros(len(queries), dtype=np.bool_)
-    timeline = Timeline(facts[(stream, clock)], queries, zone)
-    return timeline.select(LIFETIME).count(timeline.facts.values[value]) > 0
-
-
-def _empty(column: Column, rows: int) -> pa.Array:
-    """What a column says where there are no facts at all."""
-    assert column.op is not None
-    empty = OPERATIONS[column.op].empty
-    if empty == "null":
-        return pa.nulls(rows, arrow_type(column))
-    return pa.repeat(pa.scalar(False if empty == "false" else 0).cast(arrow_type(column)), rows)
-
-
-def to_arrow(answer: Answer, column: Column, words: tuple[str, ...] = ()) -> pa.Array:
-    """An answer in kernel units as the column's type."""
-    absent = ~answer.present
-    match column.type:
-        case "money":
-            return _cents_to_decimal(answer.data.astype(np.int64), absent, column.decimal_digits)
-        case "string":
-            codes = pa.array(answer.data.astype(np.int32), mask=absent)
-            return pa.array(words, pa.string()).take(codes)
-        case "boolean":
-            return pa.array(answer.data.astype(np.bool_), mask=absent)
-        case "date":
-            return pa.array(answer.data.astype(np.int32), pa.int32(), mask=absent).cast(pa.date32())
-        case "timestamp":
-            return pa.array(answer.data.astype(np.int64), pa.int64(), mask=absent).cast(pa.timestamp("us", tz="UTC"))
-        case "number":
-            return pa.array(answer.data.astype(np.float64), mask=absent)
-        case _:
-            return pa.array(answer.data.astype(np.int64), mask=absent)
-
-
-def _cents_to_decimal(cents: NDArray[np.int64], absent: NDArray[np.bool_], digits: int) -> pa.Array:
-    """Exact: the 128-bit form of a decimal is its cents, sign-extended."""
-    halves: NDArray[Any] = np.empty((len(cents), 2), dtype="<i8")
-    halves[:, 0] = cents
-    halves[:, 1] = cents >> 63
-    valid = pa.array(~absent).buffers()[1]
-    return pa.Array.from_buffers(pa.decimal128(digits, 2), len(cents), [valid, pa.py_buffer(halves.tobytes())])

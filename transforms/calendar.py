@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -57,64 +56,81 @@ def last_complete_day(now: datetime, zone: str, grace: timedelta) -> date:
     return local.date() - timedelta(days=1)
 
 
-@dataclass(frozen=True)
-class LocalDays:
-    """The local midnights of one zone between two days, to turn instants into local days and back."""
-
-    first_day: int
-    midnights: Instants
-
-    @classmethod
-    def between(cls, zone: str, first: int, last: int) -> LocalDays:
-        """`first` and `last` in days since 1970, both included."""
-        return _local_days(zone, first - first % 512, last + 512 - last % 512)
-
-    @classmethod
-    def covering(cls, zone: str, instants: Instants, *, margin: int = 2) -> LocalDays:
-        """Wide enough for every instant, whatever the zone's offset."""
-        if len(instants) == 0:
-            return cls.between(zone, 0, 1)
-        per_day = 86_400_000_000
-        return cls.between(zone, int(instants.min() // per_day) - margin, int(instants.max() // per_day) + margin)
-
-    def day_of(self, instants: Instants) -> Days:
-        """The local day on which each instant lies."""
-        return self.first_day + np.searchsorted(self.midnights, instants, side="right") - 1
-
-    def begin_of(self, days: Days) -> Instants:
-        """The instant at which each local day begins."""
-        return self.midnights[np.asarray(days, dtype=np.int64) - self.first_day]
+_CHUNK = 512  # days whose midnights are looked up together
+_MICROSECONDS_A_DAY = 86_400_000_000
 
 
-@lru_cache(maxsize=64)
-def _local_days(zone: str, first: int, last: int) -> LocalDays:
-    days = (EPOCH + timedelta(days=number) for number in range(first, last + 1))
-    return LocalDays(first, np.array([midnight(day, zone) for day in days], dtype=np.int64))
+def midnights_of(days: Days, zone: str) -> Instants:
+    """The instant at which each local day begins."""
+    days = np.asarray(days, dtype=np.int64)
+    if len(days) == 0:
+        return days
+    chunks = days // _CHUNK
+    first, last = int(chunks.min()), int(chunks.max())
+    wanted = np.arange(first, last + 1) if last - first < 100 else np.unique(chunks)
+    table = np.stack([_midnights(zone, int(chunk)) for chunk in wanted])
+    found: Instants = table[np.searchsorted(wanted, chunks), days % _CHUNK]
+    return found
 
 
-def window_bounds(window: Window, as_of: Days, zone: str, *, lag: int = 0, ahead: bool = False) -> tuple[Instants, Instants]:
-    """Start (inclusive) and end (exclusive) of a window for each as-of day D.
+def local_days_of(instants: Instants, zone: str) -> Days:
+    """The local day on which each instant lies."""
+    instants = np.asarray(instants, dtype=np.int64)
+    guess = instants // _MICROSECONDS_A_DAY  # no zone is a day away from UTC
+    later, earlier = instants >= midnights_of(guess + 1, zone), instants < midnights_of(guess, zone)
+    return guess + later.astype(np.int64) - earlier.astype(np.int64)
+
+
+@lru_cache(maxsize=1024)
+def _midnights(zone: str, chunk: int) -> Instants:
+    return np.array([_midnight_of_number(chunk * _CHUNK + number, zone) for number in range(_CHUNK)], dtype=np.int64)
+
+
+def _midnight_of_number(number: int, zone: str) -> int:
+    """Outside the years that Python knows (9999-12-31 is often written for `never`), days of 24 hours in UTC."""
+    try:
+        return midnight(EPOCH + timedelta(days=number), zone)
+    except OverflowError:
+        return number * _MICROSECONDS_A_DAY
+
+
+def window_bounds(
+    window: Window,
+    as_of: Days,
+    zone: str,
+    *,
+    lag: int = 0,
+    ahead: bool = False,
+    cut_off: Instants | None = None,
+) -> tuple[Instants, Instants]:
+    """Start (inclusive) and end (exclusive) of a window for each as-of day D. `cut_off`: T, if not the midnight that ends D.
 
     Trailing days: `[midnight(D - W + 1), T)`. Months: the last n full local calendar months, of which one that ends at T is
     one. Month to date: `[midnight of the first of D's month, T)`. Lifetime: everything before T. `lag`: the window ends so
-    many local days before T. `ahead`: the W days after D, `[T, midnight(D + W + 1))`.
+    many local days before T; where T is no midnight, with the day so many days before D. `ahead`: from T to the end of the W
+    days after D, `[T, midnight(D + W + 1))`.
     """
-    days = np.asarray(as_of, dtype=np.int64) - lag
-    local = LocalDays.between(zone, int(days.min(initial=0)) - 2, int(days.max(initial=0)) + 2)
+    as_of = np.asarray(as_of, dtype=np.int64)
+    day_ends = midnights_of(as_of + 1, zone)
+    cut_off = day_ends if cut_off is None else cut_off
     if ahead:
-        span = LocalDays.between(zone, int(days.min(initial=0)), int(days.max(initial=0)) + window.count + 2)
-        return span.begin_of(days + 1), span.begin_of(days + window.count + 1)
-    ends = local.begin_of(days + 1)
+        return cut_off, midnights_of(as_of + window.count + 1, zone)
+    days = as_of - lag
+    ends = midnights_of(days + 1, zone) if lag else cut_off
     if window.kind == "lifetime":
         return np.full(len(days), BEGINNING), ends
     if window.kind == "days":
-        starts = days - window.count + 1
-    else:
-        months = (days + 1 if window.kind == "months" else days).astype("datetime64[D]").astype("datetime64[M]")
-        if window.kind == "months":
-            end_days = months.astype("datetime64[D]").astype(np.int64)
-            months = months - window.count
-            ends = LocalDays.between(zone, int(end_days.min(initial=0)), int(end_days.max(initial=0)) + 1).begin_of(end_days)
-        starts = months.astype("datetime64[D]").astype(np.int64)
-    span = LocalDays.between(zone, int(starts.min(initial=0)), int(starts.max(initial=0)) + 1)
-    return span.begin_of(starts), ends
+        return midnights_of(days - window.count + 1, zone), ends
+    if window.kind == "month_to_date":
+        return midnights_of(_first_of_month(days), zone), ends
+    this_month = _first_of_month(days + (cut_off == day_ends))  # a month that ends at T is over
+    return midnights_of(months_later(this_month, -window.count), zone), midnights_of(this_month, zone)
+
+
+def _first_of_month(days: Days) -> Days:
+    return months_later(days, 0)
+
+
+def months_later(days: Days, months: int) -> Days:
+    """The first day of the month that lies so many months after (or before) that of each day."""
+    return (days.astype("datetime64[D]").astype("datetime64[M]") + months).astype("datetime64[D]").astype(np.int64)

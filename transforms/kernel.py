@@ -1,21 +1,25 @@
-"""Facts and queries in, the facts of each window out. numpy only: no Spark, no loop over days or entities."""
+"""What the engine computes with: facts and queries as arrays, and the facts that an operation sees for each query.
+
+numpy only: no Spark, no loop over days or entities.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conf.specs import ColumnType
-from conf.windows import Window
-from transforms.calendar import FOREVER, Days, Instants, LocalDays, window_bounds
+from transforms.calendar import Days, Instants
 
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Grain = Literal["day", "event"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,13 @@ class Values:
     present: Mask
     words: tuple[str, ...] = ()
 
-    def take(self, positions: Positions | Mask) -> Values:
+    def take(self, positions: Positions | Mask | slice) -> Values:
         return Values(self.type, self.data[positions], self.present[positions], self.words)
+
+    @cached_property
+    def largest(self) -> int:
+        """The greatest magnitude of whole numbers."""
+        return max(int(self.data.max()), -int(self.data.min())) if len(self.data) else 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Facts:
     """Prepared rows of a bucket, sorted by (entity, at, known time, primary key).
 
     A fact counts at T when `at` lies in the window and `valid_from <= T < valid_until`. `entity`: codes from 0.
+    On a clock for values of every day, `at` and `holds_until` say when a fact holds in the world (`at < t`, and not
+    `holds_until < t`), and its validity when this is known.
     """
 
     entity: NDArray[np.int64]
@@ -47,14 +58,16 @@ class Facts:
     valid_from: Instants
     valid_until: Instants
     values: Mapping[str, Values]
+    holds_until: Instants | None = None
 
-    def take(self, positions: Positions | Mask) -> Facts:
+    def take(self, positions: Positions | Mask | slice) -> Facts:
         return Facts(
             self.entity[positions],
             self.at[positions],
             self.valid_from[positions],
             self.valid_until[positions],
             {name: values.take(positions) for name, values in self.values.items()},
+            None if self.holds_until is None else self.holds_until[positions],
         )
 
     def __len__(self) -> int:
@@ -63,17 +76,30 @@ class Facts:
 
 @dataclass(frozen=True)
 class Queries:
-    """An entity and a cut-off each, sorted by entity. `as_of`: the local day D; `cut_off`: T."""
+    """An entity and a cut-off each, sorted by entity; an entity may have any number of them. `cut_off`: T.
+
+    `as_of`: the local day D. Of grain `day`, T is the midnight that ends it; of grain `event`, D is the local day of T - 1 µs.
+    """
 
     entity: NDArray[np.int64]
     as_of: Days
     cut_off: Instants
+    grain: Grain = "day"
 
     def __len__(self) -> int:
         return len(self.entity)
 
+    @cached_property
+    def days(self) -> tuple[Days, Positions]:
+        """The different days D, and the place of each query's among them."""
+        days, place = np.unique(self.as_of, return_inverse=True)
+        return days, place
+
+    def take(self, which: Positions | Mask | slice) -> Queries:
+        return Queries(self.entity[which], self.as_of[which], self.cut_off[which], self.grain)
+
     def slice(self, start: int, end: int) -> Queries:
-        return Queries(self.entity[start:end], self.as_of[start:end], self.cut_off[start:end])
+        return self.take(slice(start, end))
 
 
 @dataclass(frozen=True)
@@ -86,141 +112,127 @@ class Members:
 
     @classmethod
     def of(cls, query: Positions, positions: Positions, queries: int) -> Members:
+        """`query` ascending, and the positions of each query too."""
         counts = np.bincount(query, minlength=queries)
         return cls(query, positions, np.concatenate([[0], np.cumsum(counts)]))
+
+    def slice(self, start: int, end: int) -> Members:
+        """Those of some of the queries."""
+        first, last = self.starts[start], self.starts[end]
+        return Members(self.query[first:last] - start, self.positions[first:last], self.starts[start : end + 1] - first)
 
     @property
     def counts(self) -> NDArray[np.int64]:
         return np.diff(self.starts)
 
+    @property
+    def some(self) -> Mask:
+        """Whether each query has any."""
+        return self.starts[1:] > self.starts[:-1]
+
     def keep(self, mask: Mask) -> Members:
-        return Members.of(self.query[mask], self.positions[mask], len(self.starts) - 1)
+        return self if mask.all() else Members.of(self.query[mask], self.positions[mask], len(self.starts) - 1)
 
+    # `data` below: one value of each member, in the order of `positions`.
 
-class Timeline:
-    """The facts that share a clock (`at`, `from`, `until`), ready to answer queries.
-
-    Where all queries have one cut-off, facts not valid then are dropped at once. Otherwise the facts that are valid from
-    their own time for ever (nearly all) are answered by positions in the sorted order, and the few with a validity of
-    their own by looking at each (query, fact) pair.
-    """
-
-    def __init__(self, facts: Facts, queries: Queries, zone: str) -> None:
-        cut_offs = np.unique(queries.cut_off)
-        if len(cut_offs) == 1:
-            facts = facts.take((facts.valid_from <= cut_offs[0]) & (cut_offs[0] < facts.valid_until))
-            settled: Mask = np.ones(len(facts), dtype=np.bool_)
-        else:
-            settled = (facts.valid_from <= facts.at + 1) & (facts.valid_until == FOREVER)
-        self.facts = facts
-        self.queries = queries
-        self.zone = zone
-        self.one_cut_off = len(cut_offs) == 1
-        self._settled_mask = settled
-        self._selections: dict[tuple[Window, int, bool], Selection] = {}
-
-    @cached_property
-    def local_days(self) -> LocalDays:
-        return LocalDays.covering(self.zone, self.facts.at)
-
-    @cached_property
-    def fact_day(self) -> Days:
-        """The local day of each fact's `at`."""
-        return self.local_days.day_of(self.facts.at)
-
-    def select(self, window: Window, *, lag: int = 0, ahead: bool = False) -> Selection:
-        """The facts in `window` of every query; computed once per window."""
-        key = (window, lag, ahead)
-        if key not in self._selections:
-            self._selections[key] = self._select(window, lag, ahead)
-        return self._selections[key]
-
-    def _select(self, window: Window, lag: int, ahead: bool) -> Selection:
-        days, place = np.unique(self.queries.as_of, return_inverse=True)
-        starts, ends = window_bounds(window, days, self.zone, lag=lag, ahead=ahead)
-        start, end = starts[place], ends[place]
-        settled_mask = self._settled_mask
-        if ahead and not self.one_cut_off:  # a fact ahead of T is not known just because its time has come
-            settled_mask = np.zeros(len(self.facts), dtype=np.bool_)
-        settled, own = np.flatnonzero(settled_mask), np.flatnonzero(~settled_mask)
-        low, high = self._range(settled, start, end)
-        query, positions = _expand(*self._range(own, start, end))
-        positions = own[positions]
-        cut_off = self.queries.cut_off[query]
-        counts = (self.facts.valid_from[positions] <= cut_off) & (cut_off < self.facts.valid_until[positions])
-        return Selection(self, settled, low, high, query[counts], positions[counts])
-
-    def _range(self, among: Positions, start: Instants, end: Instants) -> tuple[Positions, Positions]:
-        """For each query, where the facts `among` with `start <= at < end` begin and end in `among`."""
-        at, entity = self.facts.at[among], self.facts.entity[among]
-        first = np.searchsorted(entity, self.queries.entity, side="left")
-        last = np.searchsorted(entity, self.queries.entity, side="right")
-        low = _first_not_before(at, first, last, start)
-        return low, np.maximum(_first_not_before(at, first, last, end), low)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The facts of one window for every query: a range of `settled` ones, and pairs for those with their own validity."""
-
-    timeline: Timeline
-    settled: Positions
-    low: Positions
-    high: Positions
-    own_query: Positions
-    own_positions: Positions
-    _members: dict[str, Members] = field(default_factory=dict)
-
-    def count(self, values: Values) -> NDArray[np.int64]:
-        return self.total(values, np.ones(len(values.data), dtype=np.int64))
-
-    def total(self, values: Values, data: NDArray[Any] | None = None) -> NDArray[np.int64]:
-        """Exact integer sum of `data` (default: the values) where present, for each query."""
-        numbers = np.where(values.present, values.data if data is None else data, 0).astype(np.int64)
-        running = np.concatenate([[0], np.cumsum(numbers[self.settled])])
-        result: NDArray[np.int64] = running[self.high] - running[self.low]
-        if len(self.own_query):
-            pairs = Members.of(self.own_query, self.own_positions, len(self.low))
-            own = np.concatenate([[0], np.cumsum(numbers[self.own_positions])])
-            result = result + own[pairs.starts[1:]] - own[pairs.starts[:-1]]
+    def reduce(self, ufunc: np.ufunc, data: NDArray[Any]) -> NDArray[Any]:
+        """`ufunc` over each query's members in order; 0 where there are none."""
+        some = self.some
+        result = np.zeros(len(some), dtype=data.dtype)
+        if some.any():
+            result[some] = ufunc.reduceat(data, self.starts[:-1][some])
         return result
 
-    def members(self, values: Values) -> Members:
-        """The facts with a value, oldest first."""
-        return self._all.keep(values.present[self._all.positions])
+    def first(self, data: NDArray[Any]) -> NDArray[Any]:
+        """The oldest member's; whatever where there are none."""
+        return picked(data, self.starts[:-1])
+
+    def last(self, data: NDArray[Any]) -> NDArray[Any]:
+        """The newest member's; whatever where there are none."""
+        return picked(data, self.starts[1:] - 1)
+
+
+class Selection(ABC):
+    """The facts that an operation sees for each query. `as_of`: the day D of each query.
+
+    Positions number the facts from the oldest to the newest of each entity; `day` is the local day of each.
+    """
+
+    as_of: Days
+
+    def __len__(self) -> int:
+        return len(self.as_of)
 
     @property
-    def _all(self) -> Members:
-        if "all" not in self._members:
-            query, positions = _expand(self.low, self.high)
-            positions = self.settled[positions]
-            if len(self.own_query):
-                query = np.concatenate([query, self.own_query])
-                positions = np.concatenate([positions, self.own_positions])
-                order = np.lexsort((positions, query))
-                query, positions = query[order], positions[order]
-            self._members["all"] = Members.of(query, positions, len(self.low))
-        return self._members["all"]
+    @abstractmethod
+    def day(self) -> Days: ...
+
+    @property
+    @abstractmethod
+    def everything(self) -> Members:
+        """All facts of each query, those without a value included."""
+
+    @property
+    @abstractmethod
+    def earlier(self) -> Selection:
+        """The facts that lie before each query's window and count at its T."""
+
+    @abstractmethod
+    def slice(self, start: int, end: int) -> Selection:
+        """That of some of the queries."""
+
+    @abstractmethod
+    def cost(self, *, walks: bool, history: bool) -> NDArray[np.int64]:
+        """How many facts at most are looked at for each query.
+
+        `walks`: every fact of the window is; `history`: those before it, too. Otherwise only what running totals can't tell.
+        """
+
+    def members(self, values: Values, weights: Values | None = None) -> Members:
+        """The facts with a value, and a weight where there are weights, oldest first."""
+        there = values.present if weights is None else values.present & weights.present
+        return self.everything.keep(there[self.everything.positions])
+
+    def count(self, values: Values) -> NDArray[np.int64]:
+        return self.members(values).counts
+
+    def total(self, values: Values) -> NDArray[Any]:
+        """Exact sum of whole numbers where present: int64, or Python's integers where one doesn't fit."""
+        members = self.members(values)
+        return narrowed(members.reduce(np.add, summable(values, len(members.positions))[members.positions]))
+
+    def newest(self, values: Values) -> Positions:
+        """The position of the newest fact with a value; -1 where there is none."""
+        members = self.members(values)
+        return np.where(members.some, members.last(members.positions), -1)
+
+    def oldest(self, values: Values) -> Positions:
+        """The position of the oldest fact with a value; -1 where there is none."""
+        members = self.members(values)
+        return np.where(members.some, members.first(members.positions), -1)
 
 
-def _first_not_before(at: Instants, first: Positions, last: Positions, moment: Instants) -> Positions:
-    """For each i, the first position in `[first[i], last[i])` whose `at` is not before `moment[i]`, or `last[i]`."""
-    if len(moment) and (moment == moment[0]).all():
-        before: Positions = np.concatenate([[0], np.cumsum(at < moment[0])])
-        found: Positions = first + before[last] - before[first]
-        return found
-    low, high = first.copy(), last.copy()
-    while (open_ := low < high).any():
-        middle = (low + high) // 2
-        later = open_ & (at[np.minimum(middle, len(at) - 1)] < moment)
-        low = np.where(later, middle + 1, low)
-        high = np.where(open_ & ~later, middle, high)
-    return low
+def picked(data: NDArray[Any], places: Positions) -> NDArray[Any]:
+    """`data` at `places`, whatever where a place lies outside."""
+    return data[np.clip(places, 0, len(data) - 1)] if len(data) else np.zeros(len(places), dtype=data.dtype)
 
 
-def _expand(low: Positions, high: Positions) -> tuple[Positions, Positions]:
-    """Every position of every range, with the index of the range."""
+def summable(values: Values, count: int) -> NDArray[Any]:
+    """Whole numbers of which `count` can be added without overflow: int64 where that is sure, else Python's integers."""
+    safe = values.largest * max(count, 1) < 2**63
+    return values.data.astype(np.int64 if safe else object)
+
+
+def narrowed(totals: NDArray[Any]) -> NDArray[Any]:
+    """Python's integers as int64, if all fit."""
+    if totals.dtype != object or any(not -(2**63) <= total < 2**63 for total in totals):
+        return totals
+    return totals.astype(np.int64)
+
+
+def expand(low: Positions, high: Positions) -> tuple[Positions, Positions]:
+    """Every position of every range `[low[i], high[i])`, with the index of the range."""
     counts = high - low
-    query = np.repeat(np.arange(len(low)), counts)
+    index = np.repeat(np.arange(len(low)), counts)
     begins = np.cumsum(counts) - counts
-    return query, np.arange(counts.sum()) - np.repeat(begins, counts) + np.repeat(low, counts)
+    return index, np.arange(len(index)) + (low - begins)[index]

@@ -48,16 +48,49 @@ def test_lifetime_has_no_start():
 def test_an_instant_lies_on_the_local_day_that_began_at_or_before_it():
     midnight = calendar.midnight(date(2025, 6, 1), "Asia/Kuala_Lumpur")
     instants = np.array([midnight - 1, midnight, midnight + 1])
-    days = calendar.LocalDays.covering("Asia/Kuala_Lumpur", instants).day_of(instants)
+    days = calendar.local_days_of(instants, "Asia/Kuala_Lumpur")
     first = calendar.day_number(date(2025, 6, 1))
     assert days.tolist() == [first - 1, first, first]
 
 
-def test_local_days_before_1970():
-    midnight = calendar.midnight(date(1965, 3, 1), "Asia/Kuala_Lumpur")
-    assert calendar.LocalDays.covering("Asia/Kuala_Lumpur", np.array([midnight])).day_of(np.array([midnight])).tolist() == [
-        calendar.day_number(date(1965, 3, 1))
-    ]
+@pytest.mark.parametrize(
+    ("day", "zone"),
+    [
+        ("1965-03-01", "Asia/Kuala_Lumpur"),  # before 1970
+        ("2025-04-06", "Australia/Lord_Howe"),  # a day of 24.5 hours
+        ("2025-09-07", "America/Santiago"),  # begins at one o'clock
+        ("2011-12-31", "Pacific/Apia"),  # the day before was left out
+        ("9999-12-31", "Asia/Kuala_Lumpur"),  # the last that Python knows: often written for `never`
+        ("0001-01-02", "America/New_York"),
+    ],
+)
+def test_midnights_and_local_days_agree(day, zone):
+    number = calendar.day_number(date.fromisoformat(day))
+    [begin] = calendar.midnights_of(np.array([number]), zone)
+    assert begin == calendar.midnight(date.fromisoformat(day), zone)
+    assert calendar.local_days_of(np.array([begin - 1, begin]), zone).tolist() == [number - (2 if "Apia" in zone else 1), number]
+
+
+def test_a_window_ends_at_the_moment_of_a_query_where_that_is_no_midnight():
+    """T is noon of 30 June in UTC: that day's own part counts; months and lagged windows are whole days before it."""
+    noon = calendar.microseconds(datetime(2025, 6, 30, 12, tzinfo=UTC))
+    told = {
+        name: tuple(calendar.iso_utc(bound[0]) for bound in calendar.window_bounds(
+            Window.parse(window), np.array([calendar.day_number(date(2025, 6, 30))]), "UTC", cut_off=np.array([noon]), **options
+        ))
+        for name, window, options in [
+            ("1d", "1d", {}), ("7d", "7d", {}), ("1mo", "1mo", {}), ("mtd", "mtd", {}),
+            ("lag", "7d", {"lag": 30}), ("ahead", "7d", {"ahead": True}),
+        ]
+    }  # fmt: skip
+    assert told == {
+        "1d": ("2025-06-30T00:00:00Z", "2025-06-30T12:00:00Z"),
+        "7d": ("2025-06-24T00:00:00Z", "2025-06-30T12:00:00Z"),
+        "1mo": ("2025-05-01T00:00:00Z", "2025-06-01T00:00:00Z"),  # June is not over
+        "mtd": ("2025-06-01T00:00:00Z", "2025-06-30T12:00:00Z"),
+        "lag": ("2025-05-25T00:00:00Z", "2025-06-01T00:00:00Z"),
+        "ahead": ("2025-06-30T12:00:00Z", "2025-07-08T00:00:00Z"),
+    }
 
 
 def test_a_day_is_complete_when_its_cut_off_and_the_grace_have_passed():

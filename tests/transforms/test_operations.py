@@ -1,94 +1,209 @@
-"""Each operation over a small window: empty, null, one, many; and facts whose validity ends or begins between cut-offs."""
+"""Each operation over a small window: empty, null, one, two, many, ties; and that its parameters are read or refused."""
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import fields
 from datetime import date
 
 import numpy as np
 import pytest
 
-from conf.windows import Window
-from transforms.calendar import FOREVER, cut_off, day_number, midnight
-from transforms.kernel import Facts, Queries, Timeline, Values
+from tests.transforms.small import T, ask, facts_of, queries_of
+from transforms.calendar import day_number
 from transforms.operations import OPERATIONS, build_operation
 
-ZONE = "Asia/Kuala_Lumpur"
-DAY = 86_400_000_000
-D = date(2025, 6, 30)
-T = cut_off(D, ZONE)
+MANY = ((8, 1000), (6, 5), (5, None), (3, 3), (3, 3), (1, -4))  # days before T, value; the first lies before the window
+NAMES = ((6, "b"), (5, "a"), (4, None), (3, "b"), (2, "a"), (1, "c"))
+HELD = ((9, True), (6, False), (4, True), (3, None), (2, True))
+approx = pytest.approx
 
-
-def facts_of(*rows: tuple, type_: str = "integer", words: tuple[str, ...] = ()) -> Facts:
-    """Rows of (entity, days before T at which it counts, value or None[, valid from, valid until])."""
-    entity = np.array([row[0] for row in rows], dtype=np.int64)
-    at = np.array([T - int(row[1] * DAY) for row in rows], dtype=np.int64)
-    valid_from = np.array([row[3] if len(row) > 3 else a + 1 for row, a in zip(rows, at, strict=True)], dtype=np.int64)
-    valid_until = np.array([row[4] if len(row) > 4 else FOREVER for row in rows], dtype=np.int64)
-    dtype = {"number": np.float64, "boolean": np.bool_}.get(type_, np.int64)
-    data = np.array([row[2] if row[2] is not None else 0 for row in rows], dtype=dtype)
-    present = np.array([row[2] is not None for row in rows], dtype=np.bool_)
-    return Facts(entity, at, valid_from, valid_until, {"v": Values(type_, data, present, words)})
-
-
-def queries_of(*entities: int, days: tuple[date, ...] = (D,)) -> Queries:
-    return Queries(
-        np.repeat(np.array(entities, dtype=np.int64), len(days)),
-        np.array([day_number(day) for _ in entities for day in days]),
-        np.array([cut_off(day, ZONE) for _ in entities for day in days]),
-    )
-
-
-def answer(op: str, facts: Facts, window: str = "7d", *, queries: Queries | None = None, **options) -> list:
-    timeline = Timeline(facts, queries or queries_of(0, 1), ZONE)
-    result = build_operation(op, {}).answer(timeline.select(Window.parse(window), **options), timeline.facts.values["v"])
-    return [value if there else None for value, there in zip(result.data.tolist(), result.present.tolist(), strict=True)]
-
-
-# entity 0 has four facts in the window, one without a value, one before it; entity 1 has none
-ROWS = ((0, 8, 1000), (0, 6, 5), (0, 5, None), (0, 3, 3), (0, 3, 3), (0, 1, -4))
+# operation, parameters, type of its values; what it says of: MANY or the like, nothing, one value, two equal values
+CASES = [
+    ("count", {}, "integer", MANY, 4, 0, 1, 2),
+    ("sum", {}, "integer", MANY, 7, 0, 6, 12),
+    ("sum", {}, "number", MANY, 7.0, 0.0, 6.0, 12.0),
+    ("mean", {}, "integer", MANY, 1.75, None, 6.0, 6.0),
+    ("mean", {}, "money", MANY, 2, None, 6, 6),  # 1.75 cents
+    ("min", {}, "integer", MANY, -4, None, 6, 6),
+    ("max", {}, "integer", MANY, 5, None, 6, 6),
+    ("min", {}, "string", NAMES, "a", None, "x", "x"),
+    ("variance", {}, "integer", MANY, approx(46.75 / 3), None, None, 0.0),
+    ("std", {}, "integer", MANY, approx(math.sqrt(46.75 / 3)), None, None, 0.0),
+    ("cv", {}, "integer", MANY, approx(math.sqrt(46.75 / 3) / 1.75), None, None, None),
+    ("skew", {}, "integer", MANY, approx(2 * 3**0.5 * -151.875 / 46.75**1.5), None, None, None),
+    ("kurtosis", {}, "integer", MANY, approx(30 * 1209.578125 / 46.75**2 - 13.5), None, None, None),
+    ("distinct_count", {}, "integer", MANY, 3, 0, 1, 1),
+    ("distinct_count", {}, "string", NAMES, 3, 0, 1, 1),
+    ("first", {}, "integer", MANY, 5, None, 6, 6),
+    ("last", {}, "integer", MANY, -4, None, 6, 6),
+    ("last", {}, "string", NAMES, "c", None, "x", "x"),
+    ("first_n", {"n": "3"}, "integer", MANY, "[5,3,3]", "[]", "[6]", "[6,6]"),
+    ("last_n", {"n": "3"}, "integer", MANY, "[-4,3,3]", "[]", "[6]", "[6,6]"),
+    ("last_n", {"n": "9"}, "string", NAMES, '["c","a","b","a","b"]', "[]", '["x"]', '["x","x"]'),
+    ("top_k", {"n": "2"}, "string", NAMES, '["a","b"]', "[]", '["x"]', '["x"]'),
+    ("bottom_k", {"n": "2"}, "string", NAMES, '["c","a"]', "[]", '["x"]', '["x"]'),
+    ("mode", {}, "string", NAMES, "a", None, "x", "x"),
+    ("mode", {}, "integer", MANY, 3, None, 6, 6),
+    ("share", {}, "string", NAMES, '{"a":0.4,"b":0.4,"c":0.2}', "{}", '{"x":1.0}', '{"x":1.0}'),
+    ("entropy", {}, "string", NAMES, approx(-2 * 0.4 * math.log(0.4) - 0.2 * math.log(0.2)), None, 0.0, 0.0),
+    ("histogram", {"edges": "-4, 3, 4"}, "integer", MANY, "[0,1,2,1]", "[]", "[0,0,0,1]", "[0,0,0,2]"),
+    ("percentile", {"q": "50"}, "integer", MANY, 3.0, None, 6.0, 6.0),
+    ("percentile", {"q": "90"}, "integer", MANY, approx(3 + 0.7 * 2), None, 6.0, 6.0),
+    ("percentile", {"q": "0"}, "integer", MANY, -4.0, None, 6.0, 6.0),
+    ("percentile", {"q": "100"}, "integer", MANY, 5.0, None, 6.0, 6.0),
+    ("percentile", {"q": "62.5"}, "money", ((3, 1), (2, 2), (1, 7)), 3, None, 6, 6),  # 2 + 0.25 * 5 = 3.25 cents
+    ("any", {}, "boolean", HELD, True, False, True, True),
+    ("all", {}, "boolean", HELD, False, None, True, True),
+    ("streak", {}, "boolean", HELD, 2, 0, 1, 2),
+    ("recency", {}, "integer", MANY, 0, None, 0, 0),  # a day before T is the local day D itself, at its start
+    ("age", {}, "integer", MANY, 5, None, 0, 0),
+    ("gap_mean", {}, "integer", MANY, approx(5 / 3), None, None, 0.0),
+    ("gap_min", {}, "integer", MANY, 0, None, None, 0),
+    ("gap_max", {}, "integer", MANY, 3, None, None, 0),
+    ("gap_std", {}, "integer", MANY, approx(np.std([3, 0, 2], ddof=1)), None, None, None),
+    ("slope", {}, "integer", MANY, approx(-21.25 / 12.75), None, None, None),
+    ("decayed_sum", {"half_life": "2"}, "integer", MANY, approx(5 / 2**2.5 + 2 * 3 / 2 - 4), 0.0, 6.0, 12.0),
+    ("change_count", {}, "integer", MANY, 3, 0, 0, 0),  # 1000 to 5, 5 to 3, 3 to -4
+    ("rise_count", {}, "string", NAMES, 2, 0, 0, 0),  # a to b, a to c
+    ("close_count", {"within": "2"}, "integer", MANY, 3, 0, 0, 1),  # 5 after 1000, 3 after 3, -4 after 3
+    ("return_count", {"high": "5", "low": "3"}, "integer", MANY, 1, 0, 0, 0),
+]  # fmt: skip
+SAMPLES = {"integer": 6, "money": 6, "number": 6.0, "string": "x", "boolean": True}
 
 
 @pytest.mark.parametrize(
-    ("op", "expected", "empty"),
-    [
-        ("count", 4, 0),
-        ("sum", 7, 0),
-        ("mean", 1.75, None),
-        ("min", -4, None),
-        ("max", 5, None),
-        ("variance", pytest.approx(15.583333333333334), None),
-        ("std", pytest.approx(math.sqrt(15.583333333333334)), None),
-        ("distinct_count", 3, 0),
-        ("first", 5, None),
-        ("last", -4, None),
-        ("recency", 0, None),  # a day before T is the local day D itself, at its start
-        ("age", 5, None),
-        ("gap_mean", pytest.approx(5 / 3), None),
-        ("slope", pytest.approx(-21.25 / 12.75), None),
-    ],
+    ("op", "parameters", "type_", "rows", "many", "nothing", "one", "two"),
+    CASES,
+    ids=lambda case: case if isinstance(case, str) else "",
 )
-def test_an_operation_ignores_nulls_and_what_lies_outside(op, expected, empty):
-    assert answer(op, facts_of(*ROWS)) == [expected, empty]
+def test_an_operation_of_many_none_one_and_two_equal_values(op, parameters, type_, rows, many, nothing, one, two):
+    """Nulls and what lies outside the window are ignored: entity 0 has `rows`, 1 nothing, 2 one value, 3 the same twice."""
+    sample = SAMPLES[type_]
+    facts = facts_of(
+        *((0, *row) for row in rows), (1, 9, sample), (1, 2, None), (2, 1, sample), (3, 1, sample), (3, 1, sample), type_=type_
+    )
+    assert ask(op, facts, with_=parameters, queries=queries_of(0, 1, 2, 3)) == [many, nothing, one, two]
+    assert ask(op, facts, with_=parameters, queries=queries_of(5, 7)) == [nothing, nothing]
+
+
+def test_the_table_tries_every_operation():
+    assert {case[0] for case in CASES} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(("op", "type_"), [(op, kind) for op in sorted(OPERATIONS) for kind in sorted(OPERATIONS[op].takes)])
+def test_an_empty_window_says_what_the_table_promises_for_every_type(op, type_):
+    promised = {"null": None, "0": 0, "false": False, "[]": "[]", "{}": "{}"}[OPERATIONS[op].empty]
+    with_ = {"n": "2", "q": "95", "edges": "1", "half_life": "3", "within": "3", "high": "2", "low": "1"}
+    given = {name: with_[name] for name in OPERATIONS[op].parameters}
+    assert ask(op, facts_of(type_=type_), with_=given) == [promised, promised]
+    assert ask(op, facts_of((0, 1, None), type_=type_), with_=given) == [promised, promised]
 
 
 def test_slope_is_least_squares_on_the_local_day():
     """Values 5, 3, 3, -4 on days 0, 3, 3, 5: products around the means add up to -21.25, squares of the days to 12.75."""
-    assert answer("slope", facts_of(*ROWS))[0] == pytest.approx(np.polyfit([0, 3, 3, 5], [5, 3, 3, -4], 1)[0])
-
-
-@pytest.mark.parametrize(("op", "rows"), [("variance", 1), ("std", 1), ("slope", 2), ("gap_mean", 1)])
-def test_too_few_values_are_null(op, rows):
-    assert answer(op, facts_of(*[(0, 1 + n, 5) for n in reversed(range(rows))]))[0] is None
+    assert ask("slope", facts_of(*((0, *row) for row in MANY)))[0] == approx(np.polyfit([0, 3, 3, 5], [5, 3, 3, -4], 1)[0])
 
 
 def test_slope_of_a_single_day_is_null():
-    assert answer("slope", facts_of((0, 1, 1), (0, 1, 2), (0, 1, 3)))[0] is None
+    assert ask("slope", facts_of((0, 1, 1), (0, 1, 2), (0, 1, 3)))[0] is None
+
+
+@pytest.mark.parametrize("op", ["std", "variance", "skew", "kurtosis", "cv"])
+def test_equal_numbers_have_no_spread_however_they_are_rounded(op):
+    facts = facts_of(*[(0, 1, 0.1)] * 7, type_="number")
+    assert ask(op, facts)[0] == (None if op in ("skew", "kurtosis") else 0)
 
 
 @pytest.mark.parametrize(("cents", "mean"), [((1, 2), 2), ((-1, -2), -2), ((1, 1, 2), 1), ((1, 2, 2), 2), ((5, 0), 3)])
 def test_a_mean_of_money_is_rounded_half_away_from_zero(cents, mean):
-    assert answer("mean", facts_of(*[(0, 1, c) for c in cents], type_="money"))[0] == mean
+    facts = facts_of(*[(0, 1, c, 3) for c in cents], type_="money", w=("integer", -1))
+    assert ask("mean", facts)[0] == mean
+    assert ask("mean", facts, weight="w")[0] == mean
+
+
+@pytest.mark.parametrize(("q", "expected"), [("50", 2), ("25", 1), ("75", 2), ("0", 1), ("49.9", 1), ("50.1", 2)])
+def test_a_percentile_of_money_is_rounded_half_away_from_zero(q, expected):
+    """Between 1 and 2 cents: half is 1.5, so 2."""
+    facts = facts_of((0, 2, 1), (0, 1, 2), (1, 2, -1), (1, 1, -2), type_="money")
+    assert ask("percentile", facts, with_={"q": q})[0] == expected
+    assert ask("percentile", facts, with_={"q": str(100 - float(q))})[1] == -expected
+
+
+LARGEST = 10**18 - 1  # cents, of DECIMAL(18,2)
+
+
+def test_sums_of_money_are_exact_whatever_their_size():
+    facts = facts_of(*[(0, 1, LARGEST)] * 20, *[(1, 1, -LARGEST)] * 3, type_="money")
+    assert ask("sum", facts) == [20 * LARGEST, -3 * LARGEST]
+    assert ask("mean", facts) == [LARGEST, -LARGEST]
+    assert ask("percentile", facts, with_={"q": "33.3"}) == [LARGEST, -LARGEST]
+
+
+def test_an_integer_sum_beyond_64_bits_is_null():
+    facts = facts_of(*[(0, 1, 2**62)] * 2, *[(1, 1, 2**62 - 1)] * 2)
+    assert ask("sum", facts) == [None, 2**63 - 2]
+    assert ask("mean", facts) == [2.0**62, 2.0**62]
+
+
+# days before T, value, weight: one has no value, one no weight, one lies before the window
+WEIGHED = ((0, 8, "z", 99), (0, 6, "b", 2), (0, 5, "a", 1), (0, 4, "b", None), (0, 3, None, 7), (0, 2, "c", 5), (0, 1, "a", 2))
+
+
+@pytest.mark.parametrize(
+    ("op", "parameters", "expected"),
+    [
+        ("top_k", {"n": "2"}, '["c","a"]'),  # c 5, a 3, b 2
+        ("bottom_k", {"n": "2"}, '["b","a"]'),
+        ("mode", {}, "c"),
+        ("share", {}, '{"a":0.3,"b":0.2,"c":0.5}'),
+        ("entropy", {}, approx(-0.3 * math.log(0.3) - 0.2 * math.log(0.2) - 0.5 * math.log(0.5))),
+    ],
+)
+def test_values_weigh_what_their_facts_do(op, parameters, expected):
+    for type_ in ("integer", "money", "number"):
+        facts = facts_of(*WEIGHED, type_="string", w=(type_, -1))
+        assert ask(op, facts, with_=parameters, weight="w")[0] == expected
+
+
+def test_a_mean_by_weight():
+    rows = ((0, 3, 10, 1), (0, 2, 20, 3), (0, 1, 99, None), (0, 1, None, 5), (1, 1, 7, 0))
+    assert ask("mean", facts_of(*rows, w=("money", -1)), weight="w") == [17.5, None]
+    assert ask("mean", facts_of(*rows, type_="money", w=("number", -1)), weight="w") == [18, None]
+    large = facts_of((0, 1, LARGEST, LARGEST), (0, 1, LARGEST - 2, LARGEST), type_="money", w=("money", -1))
+    assert ask("mean", large, weight="w")[0] == LARGEST - 1
+
+
+def test_weights_that_add_up_to_nothing_tell_no_share():
+    facts = facts_of(
+        (0, 1, "a", 0), (1, 1, "a", 2), (1, 1, "b", -2), (2, 1, "a", 3), (2, 1, "b", -1), type_="string", w=("integer", -1)
+    )
+    queries = queries_of(0, 1, 2)
+    assert ask("share", facts, weight="w", queries=queries) == ["{}", "{}", '{"a":1.5,"b":-0.5}']
+    assert ask("entropy", facts, weight="w", queries=queries) == [None, None, None]  # no logarithm of what is negative
+    assert ask("mode", facts, weight="w", queries=queries) == ["a", "a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "cells", "expected", "share"),
+    [
+        ("money", (12000, -5, 100), '["120.00","-0.05","1.00"]', '{"-0.05":'),
+        ("number", (0.1, 1e22, -2.0), "[0.1,1e+22,-2.0]", '{"-2.0":'),
+        ("integer", (10, 9, -1), "[10,9,-1]", '{"-1":'),
+        ("boolean", (True, False, True), "[true,false,true]", '{"false":'),
+        ("date", (day_number(date(2025, 2, 28)), 0, -1), '["2025-02-28","1970-01-01","1969-12-31"]', '{"1969-12-31":'),
+        ("timestamp", (T, T + 1, 0), '["2025-06-30T16:00:00Z","2025-06-30T16:00:00.000001Z","1970-01-01T00:00:00Z"]', '{"1970-'),
+        ("string", ('say "é"', "\n", "a"), '["say \\"é\\"","\\n","a"]', '{"\\n":'),
+    ],
+)  # fmt: skip
+def test_lists_and_maps_are_compact_json(type_, cells, expected, share):
+    facts = facts_of(*((0, 3 - n, cell) for n, cell in enumerate(cells)), type_=type_)
+    text = ask("first_n", facts, with_={"n": "3"})[0]
+    assert (text, json.loads(text)[0]) == (expected, json.loads(expected)[0])
+    shares = ask("share", facts)[0]
+    assert shares.startswith(share)
+    assert list(json.loads(shares)) == sorted(json.loads(shares))
 
 
 @pytest.mark.parametrize(
@@ -104,49 +219,73 @@ def test_a_mean_of_money_is_rounded_half_away_from_zero(cents, mean):
 )
 def test_conditions(values, any_, all_, streak):
     facts = facts_of(*[(0, 5 - n, value) for n, value in enumerate(values)], type_="boolean")
-    assert [answer(op, facts)[0] for op in ("any", "all", "streak")] == [any_, all_, streak]
+    assert [ask(op, facts)[0] for op in ("any", "all", "streak")] == [any_, all_, streak]
 
 
-def test_a_window_holds_its_start_and_not_its_end():
-    start = midnight(date(2025, 6, 24), ZONE)
-    microsecond = 1 / DAY
-    rows = ((0, (T - start) / DAY + microsecond, 1), (0, (T - start) / DAY, 2), (0, microsecond, 4), (0, 0, 8))
-    assert answer("sum", facts_of(*rows))[0] == 2 + 4
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((30, 0), 1),
+        ((30, 5, 0), 1),  # what lies between doesn't matter
+        ((30, 0, 0, 30, 90, 0), 2),
+        ((0, 29, 0), 0),
+        ((0, 30), 0),
+        ((30, None, 0, 30), 1),
+    ],
+)
+def test_a_value_returns_to_low_after_it_was_high(values, expected):
+    facts = facts_of(*[(0, 7 - n, value) for n, value in enumerate(values)])
+    assert ask("return_count", facts, with_={"high": "30", "low": "0"})[0] == expected
 
 
-def test_ahead_counts_from_the_cut_off_what_is_known_by_then():
-    known, unknown = T - DAY, T + 1
-    rows = ((0, 1, 1), (0, 0, 2, known), (0, -6.9, 4, known), (0, -6.9, 8, unknown), (0, -7, 16, known))
-    days = (date(2025, 6, 29), D)
-    facts = facts_of(*rows)
-    assert answer("sum", facts, ahead=True)[0] == 2 + 4
-    assert answer("sum", facts, ahead=True, queries=queries_of(0, days=days)) == [2, 2 + 4]
+@pytest.mark.parametrize(("type_", "expected"), [("integer", "[1,1,1]"), ("money", "[3,0,0]"), ("number", "[1,1,1]")])
+def test_the_bands_of_a_histogram_begin_at_their_edges_exactly(type_, expected):
+    """Edges of money are in its unit: 1, 2 and 3 cents lie below 1.5."""
+    facts = facts_of((0, 3, 1), (0, 2, 2), (0, 1, 3), type_=type_)
+    assert ask("histogram", facts, with_={"edges": "[1.5, 3]"})[0] == expected
 
 
-def test_lag_moves_the_window_and_not_the_knowledge():
-    rows = ((0, 38, 1), (0, 36.5, 2), (0, 36.5, 4, T + 1), (0, 30.5, 8), (0, 29.5, 16))
-    assert answer("sum", facts_of(*rows), lag=30)[0] == 2 + 8
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("summ", {}, "no operation named 'summ' (did you mean 'sum'?); known: " + ", ".join(sorted(OPERATIONS))),
+        ("sum", {"n": "3"}, "operation 'sum' has no parameter 'n'; it takes none"),
+        ("return_count", {"hihg": "3"}, "operation 'return_count' has no parameter 'hihg' (did you mean 'high'?); known: high, low"),
+        ("last_n", {}, "operation 'last_n' needs the parameter 'n': how many values"),
+        ("last_n", {"n": "0"}, "parameter 'n' of operation 'last_n' is '0'; it must be a whole number from 1"),
+        ("last_n", {"n": "2.5"}, "parameter 'n' of operation 'last_n' is '2.5'; it must be a whole number from 1"),
+        ("percentile", {"q": "101"}, "parameter 'q' of operation 'percentile' is '101'; it must be a number from 0 to 100"),
+        ("percentile", {"q": "nan"}, "parameter 'q' of operation 'percentile' is 'nan'; it must be a number from 0 to 100"),
+        ("decayed_sum", {"half_life": "3w"}, "parameter 'half_life' of operation 'decayed_sum' is '3w'; it must be a whole number of local days, such as '30'"),
+        ("histogram", {"edges": "3, 3"}, "parameter 'edges' of operation 'histogram' is '3, 3'; it must be numbers in ascending order, such as '0, 30, 60'"),
+        ("return_count", {"high": "x", "low": "0"}, "parameter 'high' of operation 'return_count' is 'x'; it must be a number"),
+        ("return_count", {"high": "1", "low": "1"}, "operation 'return_count' needs 'low' below 'high'; they are 1 and 1"),
+    ],
+)  # fmt: skip
+def test_what_a_definition_gets_wrong_is_said(name, parameters, message):
+    with pytest.raises(ValueError) as problem:
+        build_operation(name, parameters)
+    assert str(problem.value) == message
 
 
-@pytest.mark.parametrize("op", sorted(OPERATIONS))
-def test_many_cut_offs_at_once_are_as_each_alone(op):
-    """Facts that come to be known late, are amended, or end; entities without any; days on which nothing is there."""
-    random = np.random.default_rng(11)
-    rows = []
-    for entity in (0, 0, 0, 1, 3, 3, 3, 3, 3, 3, 3, 3):
-        for _ in range(5):
-            ago = float(random.integers(0, 40)) + float(random.choice([0, 0.25, 1 / DAY]))
-            at = T - int(ago * DAY)
-            late = int(random.choice([0, 0, 0, 3])) * DAY
-            ends = FOREVER if random.random() < 0.6 else at + late + int(random.integers(1, 20)) * DAY
-            value = None if random.random() < 0.2 else int(random.integers(-3, 4))
-            rows.append((entity, ago, value, at + 1 + late, ends))
-    rows.sort(key=lambda row: (row[0], -row[1]))
-    takes = OPERATIONS[op].takes
-    type_ = "integer" if "integer" in takes else "boolean"
-    facts = facts_of(*rows, type_=type_)
-    days = tuple(date(2025, 6, n) for n in range(1, 31))
-    together = answer(op, facts, "14d", queries=queries_of(0, 1, 2, 3, days=days))
-    alone = [answer(op, facts, "14d", queries=queries_of(0, 1, 2, 3, days=(day,))) for day in days]
-    assert together == [alone[n][entity] for entity in range(4) for n in range(len(days))]
-    assert len(set(map(str, together))) > 1
+@pytest.mark.parametrize(
+    ("name", "parameters", "words"),
+    [
+        ("percentile", {"q": "99.5"}, "percentile 99.5 of"),
+        ("decayed_sum", {"half_life": "30d"}, "sum, halved every 30 local days, of"),
+        ("return_count", {"high": "30", "low": "0"}, "number of returns to 0 or less, from 30 or more, of"),
+        ("sum", {}, "sum"),
+    ],
+)
+def test_an_operation_says_itself_in_words(name, parameters, words):
+    assert build_operation(name, parameters).words == words
+    assert build_operation(name, parameters) == build_operation(name, dict(parameters))
+
+
+def test_parameters_are_the_fields_of_an_operation():
+    assert {name: {field.name for field in fields(kind)} for name, kind in OPERATIONS.items()} == {
+        name: set(kind.parameters) for name, kind in OPERATIONS.items()
+    }
+    assert (
+        build_operation("last_n", {"n": "2"}) != build_operation("last_n", {"n": "3"}) != build_operation("first_n", {"n": "3"})
+    )

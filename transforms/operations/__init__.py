@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from conf.errors import did_you_mean
-from transforms.operations.amounts import Maximum, Mean, Minimum, Sum
+from transforms.operations.amounts import DecayedSum, Maximum, Mean, Minimum, Sum
 from transforms.operations.base import ANY_TYPE, NUMBERS, ORDERED, Answer, Operation, Parameter
+from transforms.operations.changes import ChangeCount, CloseCount, ReturnCount, RiseCount
 from transforms.operations.counting import AllTrue, AnyTrue, Count, DistinctCount, Streak
-from transforms.operations.days import Age, GapMean, Recency
-from transforms.operations.ends import First, Last
-from transforms.operations.spread import Slope, StandardDeviation, Variance
+from transforms.operations.days import Age, GapDeviation, GapMaximum, GapMean, GapMinimum, Recency
+from transforms.operations.ends import First, FirstN, Last, LastN
+from transforms.operations.frequency import BottomK, Entropy, Mode, Share, TopK
+from transforms.operations.spread import Histogram, Kurtosis, Percentile, Skewness, Slope, StandardDeviation, Variance, Variation
 
 __all__ = ["ANY_TYPE", "NUMBERS", "OPERATIONS", "ORDERED", "Answer", "Operation", "Parameter", "build_operation"]
 
 OPERATIONS: Mapping[str, type[Operation]] = {
     operation.name: operation
     for operation in (
-        Count, Sum, Mean, Minimum, Maximum, StandardDeviation, Variance, DistinctCount, First, Last,
-        AnyTrue, AllTrue, Recency, Age, Slope, GapMean, Streak,
+        Count, DistinctCount, AnyTrue, AllTrue, Streak,
+        Sum, Mean, Minimum, Maximum, DecayedSum,
+        StandardDeviation, Variance, Variation, Skewness, Kurtosis, Slope, Percentile, Histogram,
+        First, Last, FirstN, LastN,
+        Mode, TopK, BottomK, Share, Entropy,
+        Recency, Age, GapMean, GapMinimum, GapMaximum, GapDeviation,
+        ChangeCount, RiseCount, CloseCount, ReturnCount,
     )
 }  # fmt: skip
 

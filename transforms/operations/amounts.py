@@ -2,47 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conf.specs import ColumnType
-from transforms.kernel import Selection, Values
-from transforms.operations.base import NUMBERS, ORDERED, Answer, Operation
-from transforms.operations.reducing import reduce
+from transforms.kernel import Selection, Values, narrowed, summable
+from transforms.operations.base import NUMBERS, ORDERED, Answer, Operation, Parameter, declared
+from transforms.operations.parameters import days_of
+from transforms.operations.reducing import divided, in_units, rounded_quotient
 
 
 class Sum(Operation):
-    """Sum of `of`; money exactly, in cents. Numbers are added oldest first."""
+    """Sum of `of`; money exactly, in cents; numbers oldest first. An integer beyond 64 bits is null."""
 
     name, takes, empty, in_words = "sum", NUMBERS, "0", "sum"
 
+    def walks(self, values: Values) -> bool:
+        return values.type == "number"
+
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
-        if values.type != "number":
-            return Answer.always(facts.total(values))
-        members = facts.members(values)
-        return Answer.always(reduce(np.add, members, values.data[members.positions]).data)
+        total = _total(facts, values)
+        if total.dtype == object and values.type == "integer":
+            fits = np.array([-(2**63) <= number < 2**63 for number in total], dtype=np.bool_)
+            return Answer(np.where(fits, total, 0).astype(np.int64), fits)
+        return Answer.always(total)
 
 
 class Mean(Operation):
-    """Mean of `of`; money to the cent, rounded half away from zero."""
+    """Mean of `of`, by weight where there is one; money to the cent, rounded half away from zero.
 
-    name, takes, in_words = "mean", NUMBERS, "mean"
+    Null for a total weight of 0. Facts without a weight are left out.
+    """
+
+    name, takes, weighs, in_words = "mean", NUMBERS, True, "mean"
 
     @classmethod
     def type_of(cls, of: ColumnType | None) -> ColumnType:
         return "money" if of == "money" else "number"
 
+    def walks(self, values: Values) -> bool:
+        return values.type == "number"
+
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
+        if weights is not None:
+            return _weighted_mean(facts, values, weights)
         count = facts.count(values)
-        total = Sum().answer(facts, values).data
-        some = np.maximum(count, 1)
-        if values.type == "money":
-            mean: NDArray[Any] = np.sign(total) * ((2 * np.abs(total) + some) // (2 * some))
-        else:
-            mean = total / some
-        return Answer(mean, count > 0)
+        return _quotient(values, _total(facts, values), count, count > 0)
 
 
 class Minimum(Operation):
@@ -52,7 +60,7 @@ class Minimum(Operation):
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         members = facts.members(values)
-        return reduce(np.minimum, members, values.data[members.positions])
+        return Answer(members.reduce(np.minimum, values.data[members.positions]), members.some)
 
 
 class Maximum(Operation):
@@ -62,4 +70,53 @@ class Maximum(Operation):
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         members = facts.members(values)
-        return reduce(np.maximum, members, values.data[members.positions])
+        return Answer(members.reduce(np.maximum, values.data[members.positions]), members.some)
+
+
+@dataclass(frozen=True)
+class DecayedSum(Operation):
+    """Sum of `of`, of which every fact loses half its weight with every `half_life` local days that passed until D."""
+
+    name, takes, empty, in_words = "decayed_sum", NUMBERS, "0", "sum, halved every {half_life:g} local days, of"
+    gives = "number"
+    parameters = declared(half_life=Parameter("in how many local days a fact loses half its weight", days_of))
+
+    half_life: float
+
+    def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
+        members = facts.members(values)
+        age = facts.as_of[members.query] - facts.day[members.positions]
+        decayed = in_units(values, members.positions) * np.exp2(-age / self.half_life)
+        return Answer.always(members.reduce(np.add, decayed))
+
+
+def _total(facts: Selection, values: Values) -> NDArray[Any]:
+    if values.type != "number":
+        return facts.total(values)
+    members = facts.members(values)
+    return members.reduce(np.add, values.data[members.positions])
+
+
+def _weighted_mean(facts: Selection, values: Values, weights: Values) -> Answer:
+    members = facts.members(values, weights)
+    if "number" in (values.type, weights.type):
+        factors = values.data[members.positions] * weights.data[members.positions]
+        whole = weights.data[members.positions]
+    else:
+        exact = object if values.largest * weights.largest * max(len(members.positions), 1) >= 2**63 else np.int64
+        factors = values.data[members.positions].astype(exact) * weights.data[members.positions].astype(exact)
+        whole = summable(weights, len(members.positions))[members.positions]
+    return _quotient(values, narrowed(members.reduce(np.add, factors)), narrowed(members.reduce(np.add, whole)))
+
+
+def _quotient(values: Values, total: NDArray[Any], by: NDArray[Any], present: NDArray[np.bool_] | None = None) -> Answer:
+    """`total / by`, in cents for money; null where `by` is 0."""
+    present = by != 0 if present is None else present
+    if values.type != "money":
+        return Answer(divided(total, by, present), present)
+    if "f" in (total.dtype.kind, by.dtype.kind):
+        cents = divided(total, by, present)
+        return Answer((np.sign(cents) * np.floor(np.abs(cents) + 0.5)).astype(np.int64), present)
+    negative = by < 0
+    positive = np.where(present, np.where(negative, -by, by), 1)
+    return Answer(rounded_quotient(np.where(negative, -total, total), positive).astype(np.int64), present)

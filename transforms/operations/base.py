@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conf.specs import ColumnType
-from transforms.kernel import Mask, Selection, Values
+from transforms.kernel import Mask, Positions, Selection, Values
 
 NUMBERS: frozenset[ColumnType] = frozenset({"integer", "number", "money"})
 ORDERED: frozenset[ColumnType] = NUMBERS | {"date", "timestamp", "string"}
@@ -30,8 +32,25 @@ class Answer:
     words: tuple[str, ...] | None = None
 
     @classmethod
-    def always(cls, data: NDArray[Any]) -> Answer:
-        return cls(data, np.ones(len(data), dtype=np.bool_))
+    def always(cls, data: NDArray[Any], words: tuple[str, ...] | None = None) -> Answer:
+        """No answer is null."""
+        return cls(data, np.ones(len(data), dtype=np.bool_), words)
+
+    def take(self, places: Positions | Mask | slice) -> Answer:
+        return Answer(self.data[places], self.present[places], self.words)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Answer]) -> Answer:
+        """The answers of `parts`, one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        data, words = [part.data for part in parts], None
+        if parts and parts[0].words is not None:
+            told = [part.words or () for part in parts]
+            ahead = np.cumsum([0, *(len(one) for one in told)])
+            data = [one + ahead[number] for number, one in enumerate(data)]
+            words = tuple(chain.from_iterable(told))
+        return cls(np.concatenate(data), np.concatenate([part.present for part in parts]), words)
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,11 @@ class Parameter:
     words: str
     read: Callable[[str], Any] = field(compare=False)
     default: str | None = None  # None: it must be given
+
+
+def declared(**parameters: Parameter) -> Mapping[str, Parameter]:
+    """The parameters of an operation, by name."""
+    return MappingProxyType(parameters)
 
 
 @dataclass(frozen=True)
@@ -59,7 +83,9 @@ class Operation(ABC):
     judges: ClassVar[bool] = False  # `of` is a condition; without one, `where` is, and facts that fail it count as false
     ordered: ClassVar[bool] = False  # whether it matters which of two facts of one moment came first
     weighs: ClassVar[bool] = False  # whether it takes a weight
-    parameters: ClassVar[Mapping[str, Parameter]] = {}
+    looks_back: ClassVar[bool] = False  # whether the fact before a window matters
+    gives_json: ClassVar[bool] = False  # whether its texts are JSON: a list or a map
+    parameters: ClassVar[Mapping[str, Parameter]] = declared()
 
     @classmethod
     def type_of(cls, of: ColumnType | None) -> ColumnType:
@@ -71,6 +97,10 @@ class Operation(ABC):
     def words(self) -> str:
         """`in_words` with the parameters filled in."""
         return self.in_words.format(**vars(self))
+
+    def walks(self, values: Values) -> bool:
+        """Whether it looks at every fact of every window, so that memory grows with both; otherwise running totals do."""
+        return True
 
     @abstractmethod
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer: ...

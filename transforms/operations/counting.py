@@ -6,7 +6,7 @@ import numpy as np
 
 from transforms.kernel import Selection, Values
 from transforms.operations.base import ANY_TYPE, Answer, Operation
-from transforms.operations.reducing import reduce
+from transforms.operations.reducing import tally
 
 
 class Count(Operation):
@@ -14,6 +14,9 @@ class Count(Operation):
 
     name, takes, needs_of, empty, in_words = "count", ANY_TYPE, False, "0", "number"
     gives = "integer"
+
+    def walks(self, values: Values) -> bool:
+        return False
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         return Answer.always(facts.count(values))
@@ -26,11 +29,7 @@ class DistinctCount(Operation):
     gives = "integer"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
-        members = facts.members(values)
-        _, code = np.unique(values.data[members.positions], return_inverse=True)
-        pairs = np.unique(members.query * (int(code.max(initial=0)) + 1) + code)
-        query = pairs // (int(code.max(initial=0)) + 1)
-        return Answer.always(np.bincount(query, minlength=len(facts.low)).astype(np.int64))
+        return Answer.always(tally(facts, values, None).members.counts)
 
 
 class AnyTrue(Operation):
@@ -38,6 +37,9 @@ class AnyTrue(Operation):
 
     name, takes, needs_of, empty, judges, in_words = "any", frozenset({"boolean"}), False, "false", True, "whether any"
     gives = "boolean"
+
+    def walks(self, values: Values) -> bool:
+        return False
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         return Answer.always(facts.total(values) > 0)
@@ -48,6 +50,9 @@ class AllTrue(Operation):
 
     name, takes, needs_of, judges, in_words = "all", frozenset({"boolean"}), False, True, "whether all"
     gives = "boolean"
+
+    def walks(self, values: Values) -> bool:
+        return False
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         count = facts.count(values)
@@ -64,5 +69,5 @@ class Streak(Operation):
         members = facts.members(values)
         place = np.arange(len(members.positions))
         before = members.starts[members.query] - 1
-        broken = reduce(np.maximum, members, np.where(values.data[members.positions], before, place))
-        return Answer.always(np.where(broken.present, members.starts[1:] - 1 - broken.data, 0))
+        broken = members.reduce(np.maximum, np.where(values.data[members.positions], before, place))
+        return Answer.always(np.where(members.some, members.starts[1:] - 1 - broken, 0))

@@ -1,0 +1,146 @@
+"""Which facts a window holds: both edges, validity between cut-offs, many cut-offs at once; and the newest of each, or apart."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from tests.transforms.small import DAY, ZONE, D, T, ask, facts_of, queries_of
+from transforms import asked
+from transforms.calendar import FOREVER, day_number, midnight
+from transforms.kernel import Queries
+
+
+def test_a_window_holds_its_start_and_not_its_end():
+    start = midnight(date(2025, 6, 24), ZONE)
+    microsecond = 1 / DAY
+    rows = ((0, (T - start) / DAY + microsecond, 1), (0, (T - start) / DAY, 2), (0, microsecond, 4), (0, 0, 8))
+    assert ask("sum", facts_of(*rows))[0] == 2 + 4
+
+
+def test_ahead_counts_from_the_cut_off_what_is_known_by_then():
+    known, unknown = T - DAY, T + 1
+    rows = (
+        (0, 1, 1),
+        (0, 0, 2, known, FOREVER),
+        (0, -6.9, 4, known, FOREVER),
+        (0, -6.9, 8, unknown, FOREVER),
+        (0, -7, 16, known, FOREVER),
+    )
+    days = (date(2025, 6, 29), D)
+    facts = facts_of(*rows)
+    assert ask("sum", facts, ahead=True)[0] == 2 + 4
+    assert ask("sum", facts, ahead=True, queries=queries_of(0, days=days)) == [2, 2 + 4]
+
+
+def test_lag_moves_the_window_and_not_the_knowledge():
+    rows = ((0, 38, 1), (0, 36.5, 2), (0, 36.5, 4, T + 1, FOREVER), (0, 30.5, 8), (0, 29.5, 16))
+    assert ask("sum", facts_of(*rows), lag=30)[0] == 2 + 8
+
+
+def test_a_query_of_grain_event_ends_at_its_own_moment():
+    """T is noon of D (local), half a day before its end: what came in the afternoon isn't there."""
+    noon = T - DAY // 2
+    queries = Queries(np.array([0, 0]), np.array([day_number(D)] * 2), np.array([noon, noon + 1]), "event")
+    rows = ((0, 6.999, 1), (0, 1.001, 2), (0, 1, 4), (0, 0.5, 8), (0, 0.25, 16))
+    assert ask("sum", facts_of(*rows), "7d", queries=queries) == [1 + 2 + 4, 1 + 2 + 4 + 8]
+    assert ask("sum", facts_of(*rows), "1d", queries=queries) == [4, 4 + 8]
+    assert ask("recency", facts_of(*rows), "life", queries=queries) == [0, 0]
+
+
+def test_the_newest_of_each_value_that_lies_in_the_window():
+    """The last balance of each account; ties go to the fact that comes later in order; without an account, nothing."""
+    rows = (
+        (0, 9, 1, "a"), (0, 8, 64, "c"), (0, 6, 2, "a"), (0, 5, 4, "b"), (0, 4, 8, "a"), (0, 4, 16, "a"), (0, 3, 32, None), (1, 1, None, "a"),
+    )  # fmt: skip
+    facts = facts_of(*rows, account=("string", -1))
+    assert ask("sum", facts, newest_per="account") == [4 + 16, 0]
+    assert ask("sum", facts, "life", newest_per="account") == [4 + 16 + 64, 0]
+    assert ask("count", facts, newest_per="account") == [2, 0]
+    assert ask("last", facts, newest_per="account") == [16, None]
+    assert ask("change_count", facts, newest_per="account") == [1, 0]  # from 4 to 16; nothing lies before the window
+
+
+def test_a_map_has_an_answer_for_each_value_that_occurs():
+    """Facts without a value, or without a value of the column, have no part in it."""
+    rows = (
+        (0, 9, 1, "z"),
+        (0, 6, 2, "b"),
+        (0, 5, None, "c"),
+        (0, 4, 4, "a"),
+        (0, 3, 8, None),
+        (0, 2, 16, "b"),
+        (1, 1, None, "a"),
+    )
+    facts = facts_of(*rows, by=("string", -1))
+    assert ask("sum", facts, map_by="by") == ['{"a":4,"b":18}', "{}"]
+    assert ask("std", facts, map_by="by") == ['{"a":null,"b":9.899494936611665}', "{}"]
+    assert ask("last_n", facts, map_by="by", with_={"n": "1"}) == ['{"a":[4],"b":[16]}', "{}"]
+    assert ask("sum", facts_of(*rows, type_="money", by=("string", -1)), map_by="by") == ['{"a":"0.04","b":"0.18"}', "{}"]
+    assert ask("last", facts_of((0, 1, 'say "x"', "k"), type_="string", by=("string", -1)), map_by="by") == [
+        '{"k":"say \\"x\\""}',
+        "{}",
+    ]
+
+
+def test_the_newest_of_each_and_then_apart():
+    rows = ((0, 6, 1, "x", "a"), (0, 5, 2, "x", "b"), (0, 4, 4, "y", "a"), (0, 3, 8, "x", "a"), (0, 2, 16, "z", "a"))
+    facts = facts_of(*rows, account=("string", -2), kind=("string", -1))
+    assert ask("sum", facts, newest_per="account", map_by="kind") == ['{"a":28}', "{}"]
+
+
+@pytest.mark.parametrize(
+    ("op", "with_", "expected"),
+    [
+        ("change_count", {}, [2, 1, 0]),  # 2 after 1, 1 after 2; 3 after 5
+        ("rise_count", {}, [1, 0, 0]),
+        ("close_count", {"within": "3"}, [3, 0, 0]),
+        ("close_count", {"within": "2"}, [1, 0, 0]),  # three days lie between the days of the first two, and of the last two
+    ],
+)
+def test_the_fact_before_may_lie_before_the_window(op, with_, expected):
+    """Of entity 0: 1 (before the window) | 2, 1, 1; of entity 1: 5 (long before) | 3; of entity 2: only | 4."""
+    rows = ((0, 9, 1), (0, 8, None), (0, 6, 2), (0, 4, 1), (0, 0.5, 1), (1, 400, 5), (1, 6, 3), (2, 6, 4))
+    assert ask(op, facts_of(*rows), with_=with_, queries=queries_of(0, 1, 2)) == expected
+
+
+def test_the_fact_before_is_one_that_counts_at_the_same_cut_off():
+    """The 5 came to be known on 29 June, and what was 1 until then, on 28 June, never had been."""
+    rows = ((0, 20, 1, T - 40 * DAY, T - 2 * DAY), (0, 12, 5, T - DAY, FOREVER), (0, 6, 5))
+    days = tuple(D - timedelta(days=n) for n in (3, 2, 1, 0))
+    queries = queries_of(0, days=days)
+    assert ask("change_count", facts_of(*rows), queries=queries) == [1, 0, 0, 0]
+    assert [ask("change_count", facts_of(*rows), queries=queries_of(0, days=(day,)))[0] for day in days] == [1, 0, 0, 0]
+
+
+def test_the_fact_before_is_one_of_the_same_part():
+    rows = ((0, 9, 5, "a"), (0, 8, 7, "b"), (0, 6, 5, "a"), (0, 5, 6, "a"), (0, 4, 1, "b"), (0, 3, 1, "c"), (0, 400, 1, "d"))
+    facts = facts_of(*sorted(rows, key=lambda row: -row[1]), by=("string", -1))
+    assert ask("change_count", facts, map_by="by") == ['{"a":1,"b":1,"c":0}', "{}"]
+
+
+def test_a_dense_entity_is_answered_in_slices(monkeypatch):
+    """Twelve facts in each of 30 windows, never more than 15 looks at once; the same as all at once."""
+    facts = facts_of(*((0, 40 - n * 0.25, n % 5) for n in range(160)))
+    queries = queries_of(0, 1, days=tuple(date(2025, 6, 1) + timedelta(days=n) for n in range(30)))
+    operations = ("sum", "max", "distinct_count", "last", "change_count")
+    whole = {op: ask(op, facts, "3d", queries=queries) for op in operations}
+    assert len(set(whole["sum"])) > 3
+    sizes: list[int] = []
+    answer_slice = asked.Asked.of
+
+    def noted(self, facts):
+        sizes.append(int(facts.cost(walks=True, history=False).sum()))
+        return answer_slice(self, facts)
+
+    monkeypatch.setattr(asked, "MAXIMUM_LOOKS", 15)
+    monkeypatch.setattr(asked.Asked, "of", noted)
+    for op in operations:
+        sizes.clear()
+        assert ask(op, facts, "3d", queries=queries) == whole[op]
+        if op in ("sum", "last"):
+            assert len(sizes) == 1  # running totals need no look at each fact
+        else:
+            assert (len(sizes), max(sizes)) == (30, 12)

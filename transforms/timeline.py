@@ -1,0 +1,254 @@
+"""The facts of one clock and the queries that they answer: which facts lie in a window and count at T."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conf.windows import Window
+from transforms.calendar import Days, Instants, local_days_of, window_bounds
+from transforms.kernel import Facts, Mask, Members, Positions, Queries, Selection, Values, expand, narrowed, summable
+
+
+class Timeline:
+    """The facts that share a clock (`at`, `from`, `until`), ready to answer queries.
+
+    Nearly all facts count at every cut-off that lies after them: these are `settled`, and a window of them is a run of
+    positions. The others (known late, amended, no longer holding at some of the cut-offs) are judged for each query. Facts that
+    count at no cut-off are dropped; so where all queries share one cut-off, all are settled.
+    """
+
+    def __init__(self, facts: Facts, queries: Queries, zone: str) -> None:
+        self.queries = queries
+        self.zone = zone
+        if len(queries):
+            first, last = queries.entity[0], queries.entity[-1]
+            facts = facts.take(slice(np.searchsorted(facts.entity, first), np.searchsorted(facts.entity, last, side="right")))
+        cut_offs = np.unique(queries.cut_off)
+        # As numbers of cut-offs: the first at which a fact is valid, the first at which it isn't any more.
+        begins, ends = np.searchsorted(cut_offs, facts.valid_from), np.searchsorted(cut_offs, facts.valid_until)
+        ever = begins < ends
+        if not ever.all():
+            facts, begins, ends = facts.take(ever), begins[ever], ends[ever]
+        self.facts = facts
+        lasts = ends == len(cut_offs)
+        self._settled = lasts & (begins <= np.searchsorted(cut_offs, facts.at, side="right"))
+        self._always = lasts & (begins == 0)
+
+    @cached_property
+    def day(self) -> Days:
+        """The local day of each fact's `at`."""
+        return local_days_of(self.facts.at, self.zone)
+
+    def select(self, window: Window, *, lag: int = 0, ahead: bool = False) -> WindowSelection:
+        """The facts in `window` of every query."""
+        queries = self.queries
+        if queries.grain == "event":
+            bounds = window_bounds(window, queries.as_of, self.zone, lag=lag, ahead=ahead, cut_off=queries.cut_off)
+            return self.between(*bounds, ahead=ahead)
+        days, place = queries.days
+        starts, ends = window_bounds(window, days, self.zone, lag=lag, ahead=ahead)
+        return self.between(starts[place], ends[place], ahead=ahead)
+
+    def between(self, start: Instants, end: Instants, *, ahead: bool = False) -> WindowSelection:
+        """The facts with `start <= at < end` of every query. `ahead`: some of these lie after T."""
+        # A fact ahead of T is not known just because its time has come: it must be valid at every cut-off.
+        settled, own = self._lanes_ahead if ahead else self._lanes
+        judged = _Judged(own.runs(start, end), self.facts, self.queries.cut_off)
+        return WindowSelection(self.queries.as_of, self, settled.runs(start, end), judged if len(own.among) else None)
+
+    @cached_property
+    def _lanes(self) -> tuple[_Lane, _Lane]:
+        return self._split(self._settled)
+
+    @cached_property
+    def _lanes_ahead(self) -> tuple[_Lane, _Lane]:
+        return self._split(self._always)
+
+    def _split(self, settled: Mask) -> tuple[_Lane, _Lane]:
+        return _Lane(self, np.flatnonzero(settled)), _Lane(self, np.flatnonzero(~settled))
+
+
+class _Lane:
+    """Some of a timeline's facts, to be searched by entity and moment."""
+
+    def __init__(self, timeline: Timeline, among: Positions) -> None:
+        self.among = among
+        self._at = timeline.facts.at[among]
+        entity = timeline.facts.entity[among]
+        self._first = np.searchsorted(entity, timeline.queries.entity, side="left")
+        self._last = np.searchsorted(entity, timeline.queries.entity, side="right")
+
+    def runs(self, start: Instants, end: Instants) -> Runs:
+        """Of each query, the facts with `start <= at < end`."""
+        low = first_not_before(self._at, self._first, self._last, start)
+        high = first_not_before(self._at, self._first, self._last, end)
+        return Runs(self.among, self._first, low, np.maximum(high, low))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """For each query a run of facts: `among[low : high]`. Before it lie `among[first : low]`."""
+
+    among: Positions
+    first: Positions
+    low: Positions
+    high: Positions
+
+    def slice(self, start: int, end: int) -> Runs:
+        return Runs(self.among, self.first[start:end], self.low[start:end], self.high[start:end])
+
+    @property
+    def earlier(self) -> Runs:
+        return replace(self, low=self.first, high=self.low)
+
+    def pairs(self) -> tuple[Positions, Positions]:
+        query, places = expand(self.low, self.high)
+        return query, self.among[places]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Runs of facts with a validity of their own, and the cut-offs at which they are judged."""
+
+    runs: Runs
+    facts: Facts
+    cut_off: Instants
+
+    def slice(self, start: int, end: int) -> _Judged:
+        return replace(self, runs=self.runs.slice(start, end), cut_off=self.cut_off[start:end])
+
+    @property
+    def earlier(self) -> _Judged:
+        return replace(self, runs=self.runs.earlier)
+
+    def pairs(self) -> tuple[Positions, Positions]:
+        query, positions = self.runs.pairs()
+        cut_off = self.cut_off[query]
+        counts = (self.facts.valid_from[positions] <= cut_off) & (cut_off < self.facts.valid_until[positions])
+        return query[counts], positions[counts]
+
+
+class _Dated(Protocol):
+    """Whoever knows the local day of each fact."""
+
+    @property
+    def day(self) -> Days: ...
+
+
+class WindowSelection(Selection):
+    """The facts of one window for every query: a run of those that are settled, and those that are judged one by one.
+
+    What needs no look at each fact (counts, sums, the newest, the oldest) is answered from running totals of the settled ones.
+    """
+
+    def __init__(self, as_of: Days, dated: _Dated, settled: Runs, judged: _Judged | None = None) -> None:
+        self.as_of = as_of
+        self._dated = dated
+        self._settled = settled
+        self._judged = judged
+
+    @property
+    def day(self) -> Days:
+        return self._dated.day
+
+    def slice(self, start: int, end: int) -> WindowSelection:
+        judged = self._judged.slice(start, end) if self._judged else None
+        return WindowSelection(self.as_of[start:end], self._dated, self._settled.slice(start, end), judged)
+
+    @property
+    def earlier(self) -> WindowSelection:
+        judged = self._judged.earlier if self._judged else None
+        return WindowSelection(self.as_of, self._dated, self._settled.earlier, judged)
+
+    def cost(self, *, walks: bool, history: bool) -> NDArray[np.int64]:
+        runs = self._settled
+        cost = runs.high - (runs.first if history else runs.low) if walks else np.zeros(len(self), dtype=np.int64)
+        return cost + (self._judged.runs.high - self._judged.runs.first) if self._judged else cost
+
+    def count(self, values: Values) -> NDArray[np.int64]:
+        running = _running(values.present[self._settled.among].astype(np.int64))
+        count: NDArray[np.int64] = running[self._settled.high] - running[self._settled.low]
+        if self._own is not None:
+            count = count + self._own.keep(values.present[self._own.positions]).counts
+        return count
+
+    def total(self, values: Values) -> NDArray[Any]:
+        most = int((self._settled.high - self._settled.low).max(initial=0))
+        most += int(self._own.counts.max(initial=0)) if self._own is not None else 0
+        numbers = np.where(values.present, summable(values, most), 0)
+        running = _running(numbers[self._settled.among])
+        total: NDArray[Any] = running[self._settled.high] - running[self._settled.low]
+        if self._own is not None:
+            total = total + self._own.reduce(np.add, numbers[self._own.positions])
+        return narrowed(total)
+
+    def newest(self, values: Values) -> Positions:
+        runs = self._settled
+        there = values.present[runs.among]
+        last_there = np.concatenate([[-1], np.maximum.accumulate(np.where(there, np.arange(len(there)), -1))])
+        place = last_there[runs.high]
+        found = _at_places(runs, place, place >= runs.low)
+        if self._own is None:
+            return found
+        own = self._own.keep(values.present[self._own.positions])
+        return np.maximum(found, np.where(own.some, own.last(own.positions), -1))
+
+    def oldest(self, values: Values) -> Positions:
+        runs = self._settled
+        there = values.present[runs.among]
+        none = len(there)
+        reversed_ = np.minimum.accumulate(np.where(there, np.arange(len(there)), none)[::-1])[::-1]
+        place = np.concatenate([reversed_, [none]])[runs.low]
+        found = _at_places(runs, place, place < runs.high)
+        if self._own is None:
+            return found
+        own = self._own.keep(values.present[self._own.positions])
+        oldest = np.where(own.some, own.first(own.positions), -1)
+        return np.where((found < 0) | ((oldest >= 0) & (oldest < found)), oldest, found)
+
+    @cached_property
+    def _own(self) -> Members | None:
+        """The judged facts that count."""
+        return Members.of(*self._judged.pairs(), len(self)) if self._judged else None
+
+    @cached_property
+    def everything(self) -> Members:
+        query, positions = self._settled.pairs()
+        if self._own is not None and len(self._own.query):
+            query = np.concatenate([query, self._own.query])
+            positions = np.concatenate([positions, self._own.positions])
+            order = np.lexsort((positions, query))
+            query, positions = query[order], positions[order]
+        return Members.of(query, positions, len(self))
+
+
+def _running(numbers: NDArray[Any]) -> NDArray[Any]:
+    """Running totals, beginning with 0. An int64 may wrap round; the difference of two is exact all the same."""
+    return np.concatenate([np.zeros(1, dtype=numbers.dtype), np.cumsum(numbers)])
+
+
+def _at_places(runs: Runs, place: Positions, inside: Mask) -> Positions:
+    """The positions at `place` in the runs' facts, -1 where not `inside`."""
+    if len(runs.among) == 0:
+        return np.full(len(place), -1)
+    return np.where(inside, runs.among[np.clip(place, 0, len(runs.among) - 1)], -1)
+
+
+def first_not_before(at: Instants, first: Positions, last: Positions, moment: Instants) -> Positions:
+    """For each i, the first position in `[first[i], last[i])` whose `at` is not before `moment[i]`, or `last[i]`."""
+    if len(moment) and (moment == moment[0]).all():
+        before: Positions = np.concatenate([[0], np.cumsum(at < moment[0])])
+        found: Positions = first + before[last] - before[first]
+        return found
+    low, high = first.copy(), last.copy()
+    while (open_ := low < high).any():
+        middle = (low + high) // 2
+        later = open_ & (at[np.minimum(middle, len(at) - 1)] < moment)
+        low = np.where(later, middle + 1, low)
+        high = np.where(open_ & ~later, middle, high)
+    return low
