@@ -13,6 +13,12 @@ RESERVED = frozenset(
         "year", "month", "day", "hour", "temp_event_time_col",  # the Spark connector's
     }
 )  # fmt: skip
+NAME_SCHEMA = {
+    "type": ["string", "integer"],  # YAML's 2025 is read as the text that was written
+    "pattern": f"^{_ALLOWED.pattern}$",
+    "maxLength": 64,
+    "not": {"enum": sorted(RESERVED)},
+}
 SNAPSHOT_COLUMNS = ("event_time", "as_of", "time_zone", "snapshot_version", "has_history")
 
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from conf.naming import check_name
+from conf.naming import NAME_SCHEMA, check_name
 from conf.windows import Window, parse_duration
 
 ColumnType = Literal["string", "integer", "number", "money", "boolean", "date", "timestamp"]
@@ -31,7 +31,7 @@ Duration = Annotated[
     PlainSerializer(lambda value: f"{int(value.total_seconds() // 60)}m"),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,5}(m|h|d)$"}),
 ]
-Name = Annotated[str, BeforeValidator(lambda text: check_name(str(text)))]
+Name = Annotated[str, BeforeValidator(lambda text: check_name(str(text))), WithJsonSchema(NAME_SCHEMA)]
 
 
 def _known_zone(name: str) -> str:
