@@ -13,7 +13,7 @@ SAMPLE_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -q --disable-pip-version-check
 
-.PHONY: help setup run test check package test-real sample clean lock
+.PHONY: help setup run test check schema package test-real sample clean lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,13 +61,17 @@ test-real: setup ## Run the main job on real data and meet its ground truth (DAT
 	@if [ -z "$(DATA)" ]; then echo "test-real: say where the data sets are: make test-real DATA=DIR" >&2; exit 2; fi
 	@$(BIN)/python -m pytest tests/real --data "$(DATA)" $(ARGS)
 
-check: setup ## Style, types, import rules, advisories on dependencies, secrets
+check: setup ## Style, types, import rules, stale schemas, advisories on dependencies, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m transforms.schemas --check
 	$(BIN)/python .ci/audit.py requirements/dev.lock requirements/java.lock
 	git ls-files -z -- ':!:requirements/*.lock' | xargs -0 $(BIN)/detect-secrets-hook
+
+schema: setup ## Write conf/schemas/, and into each definition the comment that names its schema
+	@$(BIN)/python -m transforms.schemas
 
 package: setup ## Build the wheel, and the same as a zip for Glue and EMR, in dist/
 	@rm -rf build dist; \

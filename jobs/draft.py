@@ -20,6 +20,7 @@ from conf.specs import ColumnType, Format, Source
 from conf.yaml_file import load_model, parse_yaml
 
 ROWS_READ = 50_000
+SCHEMA = "../schemas/source.json"  # `etr init --to DIR` writes the schemas there
 _NULLS = {"", "null", "na", "n/a", "nan", "none"}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}:?\d{2}))?")
@@ -195,7 +196,8 @@ def _yaml(
 ) -> str:
     clocks = {column.name for column in (event, known) if column}
     mutable = [c.name for c in columns if c.type == "timestamp" and c.nulls and c.name not in clocks]
-    lines = [f"# Drafted from {path.name}; to review:", *(f"#  - {line}" for line in review)]
+    lines = [f"# yaml-language-server: $schema={SCHEMA}"]
+    lines += [f"# Drafted from {path.name}; to review:", *(f"#  - {line}" for line in review)]
     lines += [
         f"name: {source_name(path)}",
         "description: ''",

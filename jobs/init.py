@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 from conf.errors import UsageError
@@ -34,8 +35,16 @@ def _draft(arguments: Namespace, run_id: str) -> Summary | None:
         raise UsageError(f"etr init: {target} is there already; remove it, or draft to another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(draft.yaml, encoding="utf-8")
+    _write_schemas(arguments.to / "schemas")
     sys.stderr.write(f"{target}\n" + "".join(f"  - {line}\n" for line in draft.to_review))
     return Summary("init", run_id, tables={"source": str(target)})
+
+
+def _write_schemas(folder: Path) -> None:
+    """The JSON Schemas that definitions name, so that an editor finds them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for schema in (resources.files("conf") / "schemas").iterdir():
+        (folder / schema.name).write_bytes(schema.read_bytes())
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 
+import jsonschema
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from conf.errors import InputError
 from conf.specs import Source
@@ -75,7 +78,10 @@ def test_the_command_writes_a_definition_once(tmp_path, capsys):
     path = tmp_path / "orders.csv"
     path.write_text(ORDERS)
     assert init.main([str(path), "--to", str(tmp_path / "my_conf")]) == 0
-    assert (tmp_path / "my_conf" / "sources" / "orders.yaml").exists()
+    written = tmp_path / "my_conf" / "sources" / "orders.yaml"
+    named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", written.read_text().splitlines()[0])
+    schema = json.loads((written.parent / named[1]).read_text())
+    jsonschema.validate(yaml.safe_load(written.read_text()), schema)
     assert init.main([str(path), "--to", str(tmp_path / "my_conf")]) == 2
     assert "is there already" in capsys.readouterr().err
     assert init.main([str(tmp_path / "nothing.csv")]) == 2
