@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from conf.errors import DefinitionError, UsageError, did_you_mean
-from conf.specs import FeatureGroup, Source
+from conf.specs import FeatureGroup, Source, UnionSource
 from conf.yaml_file import Model, Place, YamlFile, load_model, parse_yaml
 
-Definition = TypeVar("Definition", Source, FeatureGroup)
+Definition = TypeVar("Definition", Source, FeatureGroup, UnionSource)
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All definitions of one folder."""
+    """All definitions of one folder. `sources` are delivered and curated; `unions` are read from these."""
 
     sources: Mapping[str, Source]
     groups: Mapping[str, FeatureGroup]
     files: Mapping[str, YamlFile] = field(default_factory=dict, repr=False)
+    unions: Mapping[str, UnionSource] = field(default_factory=dict)
 
     def source(self, name: str) -> Source:
         return _find(name, self.sources, "source")
@@ -34,7 +35,7 @@ class Catalogue:
         """The named groups in order, all of them when `names` is None. Raises UsageError for an unknown one."""
         return tuple(self.groups.values()) if names is None else tuple(self.group(name) for name in names)
 
-    def problem(self, definition: Source | FeatureGroup, place: Place, message: str) -> DefinitionError:
+    def problem(self, definition: Source | UnionSource | FeatureGroup, place: Place, message: str) -> DefinitionError:
         """An error that points at a place inside a definition."""
         file = self.files.get(f"{type(definition).__name__}:{definition.name}")
         return file.error(place, message) if file else DefinitionError(f"{definition.name}: {message}")
@@ -50,19 +51,30 @@ def load_catalogue(folder: str | Path | None = None) -> Catalogue:
     if not root.is_dir():
         raise UsageError(f"--conf {folder}: no such folder; it should hold sources/*.yaml and feature_groups/*.yaml")
     files: dict[str, YamlFile] = {}
-    sources = {item.name: item for item in _load_all(Source, root, "sources", files)}
-    groups = {item.name: item for item in _load_all(FeatureGroup, root, "feature_groups", files)}
+    delivered = list(_load_all(_kind_of_source, root, "sources", files))
+    sources = {item.name: item for item in delivered if isinstance(item, Source)}
+    unions = {item.name: item for item in delivered if isinstance(item, UnionSource)}
+    groups = {item.name: item for item in _load_all(lambda file: FeatureGroup, root, "feature_groups", files)}
     if not sources:
         raise UsageError(f"--conf {folder}: no definitions; it should hold sources/*.yaml and feature_groups/*.yaml")
-    catalogue = Catalogue(sources, groups, files)
+    catalogue = Catalogue(sources, groups, files, unions)
     for source in sources.values():
         _check_references(source, catalogue)
+    for union in unions.values():
+        _check_members(union, catalogue)
     for group in groups.values():
         _check_sources_of(group, catalogue)
     return catalogue
 
 
-def _load_all(model: type[Model], root: Traversable, folder: str, files: dict[str, YamlFile]) -> Iterator[Model]:
+def _kind_of_source(file: YamlFile) -> type[Source] | type[UnionSource]:
+    return UnionSource if isinstance(file.data, dict) and "union_of" in file.data else Source
+
+
+def _load_all(
+    kind: Callable[[YamlFile], type[Model]], root: Traversable, folder: str, files: dict[str, YamlFile]
+) -> Iterator[Model]:
+    names: dict[str, str] = {}
     place = root / folder
     found = (
         sorted((p for p in place.iterdir() if p.name.endswith((".yaml", ".yml"))), key=lambda p: p.name) if place.is_dir() else []
@@ -73,44 +85,68 @@ def _load_all(model: type[Model], root: Traversable, folder: str, files: dict[st
         except UnicodeDecodeError as problem:
             raise DefinitionError(f"{path.name}:1: not UTF-8 text") from problem
         file = parse_yaml(text, path.name)
-        item = load_model(model, file)
-        key = f"{model.__name__}:{getattr(item, 'name', '')}"
-        if key in files:
-            raise file.error(("name",), f"'{getattr(item, 'name', '')}' is defined in {files[key].name} too")
-        files[key] = file
+        item = load_model(kind(file), file)
+        name = getattr(item, "name", "")
+        if name in names:
+            raise file.error(("name",), f"'{name}' is defined in {names[name]} too")
+        names[name] = file.name
+        files[f"{type(item).__name__}:{name}"] = file
         yield item
 
 
 def _check_references(source: Source, catalogue: Catalogue) -> None:
     for column, parent in source.references.items():
-        if parent not in catalogue.sources:
-            raise catalogue.problem(
-                source,
-                ("references", column),
-                f"no source named '{parent}'{did_you_mean(parent, catalogue.sources)}; known: {', '.join(catalogue.sources)}",
-            )
+        _known(parent, catalogue.sources, source, ("references", column), catalogue)
+
+
+def _check_members(union: UnionSource, catalogue: Catalogue) -> None:
+    for member in union.union_of:
+        _known(member, catalogue.sources, union, ("union_of", member), catalogue)
 
 
 def _check_sources_of(group: FeatureGroup, catalogue: Catalogue) -> None:
-    named: list[tuple[Place, str]] = [(("spine",), group.spine)]
+    """Sources and groups that a group names; its expressions are checked when it is compiled."""
+    read: dict[str, Source | UnionSource] = {**catalogue.sources, **catalogue.unions}
+    if group.spine is not None:
+        _known(group.spine, read, group, ("spine",), catalogue)
+        _check_spine(group, read[group.spine], catalogue)
     for index, item in enumerate(group.inputs):
-        named.append((("inputs", index, "source"), item.source))
+        place: Place = ("inputs", index)
+        _known(item.source, read, group, (*place, "source"), catalogue)
+        if item.parent:
+            _known(item.parent.source, catalogue.sources, group, (*place, "parent", "source"), catalogue)
         if item.settled_by:
-            named.append((("inputs", index, "settled_by", "source"), item.settled_by.source))
-    for place, name in named:
-        if name not in catalogue.sources:
-            raise catalogue.problem(
-                group,
-                place,
-                f"no source named '{name}'{did_you_mean(name, catalogue.sources)}; known: {', '.join(catalogue.sources)}",
-            )
-    if group.record_identifier not in catalogue.sources[group.spine].columns:
-        columns = catalogue.sources[group.spine].columns
-        raise catalogue.problem(
-            group,
-            ("record_identifier",),
-            f"spine '{group.spine}' has no column '{group.record_identifier}'; columns: {', '.join(columns)}",
-        )
+            _known(item.settled_by.source, catalogue.sources, group, (*place, "settled_by", "source"), catalogue)
+    for index, name in enumerate(group.reads.sources):
+        _known(name, catalogue.sources, group, ("reads", "sources", index), catalogue)
+    for index, name in enumerate(group.reads.groups):
+        others = [other for other in catalogue.groups if other != group.name]
+        _known(name, others, group, ("reads", "groups", index), catalogue, "feature group")
+
+
+def _check_spine(group: FeatureGroup, spine: Source | UnionSource, catalogue: Catalogue) -> None:
+    """It has the record identifier's column, or an input of the group says how its rows get one."""
+    if isinstance(spine, UnionSource):
+        columns = list(dict.fromkeys(name for told in spine.union_of.values() for name in told))
+    else:
+        columns = list(spine.columns)
+    said = any(item.source == spine.name and item.entity for item in group.inputs)
+    if group.record_identifier not in columns and not said:
+        told = f"spine '{spine.name}' has no column '{group.record_identifier}'; columns: {', '.join(columns)}"
+        raise catalogue.problem(group, ("record_identifier",), told)
+
+
+def _known(
+    name: str,
+    known: Iterable[str],
+    definition: Source | UnionSource | FeatureGroup,
+    place: Place,
+    catalogue: Catalogue,
+    kind: str = "source",
+) -> None:
+    if name not in known:
+        told = f"no {kind} named '{name}'{did_you_mean(name, known)}; known: {', '.join(known)}"
+        raise catalogue.problem(definition, place, told)
 
 
 def _find(name: str, known: Mapping[str, Definition], kind: str) -> Definition:

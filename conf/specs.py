@@ -6,10 +6,20 @@ import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from conf.naming import NAME_SCHEMA, check_name
 from conf.windows import Window, parse_duration
@@ -19,6 +29,7 @@ Format = Literal["csv", "jsonl", "parquet", "delta"]
 PersonalData = Literal["drop", "hmac", "keep"]
 Schedule = Literal["daily", "weekly", "monthly"]
 Scoring = Literal["allowed", "forbidden"]
+Every = Literal["day", "month_end"]
 TrailingWindow = Annotated[
     Window,
     BeforeValidator(lambda text: text if isinstance(text, Window) else Window.parse(str(text))),
@@ -43,6 +54,24 @@ def _known_zone(name: str) -> str:
 
 
 Zone = Annotated[str, BeforeValidator(_known_zone)]
+
+
+def _pivot(values: Any) -> tuple[str, ...] | str:
+    """Declared values, or `map`."""
+    if values == "map":
+        return "map"
+    if isinstance(values, list | tuple) and values and all(isinstance(value, str) for value in values):
+        if len(set(values)) < len(values):
+            raise ValueError(f"a value is written twice: {', '.join(values)}")
+        return tuple(values)
+    raise ValueError("`by` takes a list of values, such as [atome, grab, other], or `map`: one JSON column for all of them")
+
+
+Pivot = Annotated[
+    tuple[str, ...] | Literal["map"],
+    PlainValidator(_pivot),
+    WithJsonSchema({"anyOf": [{"const": "map"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
 
 _TIME_EXPRESSION = re.compile(r"(?:(end_of_day|start_of_day|end_of_month)\()?([A-Za-z_][A-Za-z0-9_]*)\)?")
 
@@ -135,6 +164,7 @@ class Source(Spec):
     references: Mapping[str, str] = {}
     rules: tuple[RowRule, ...] = ()
     layout: Literal["month", "year"] = "month"
+    union_of: ClassVar[Mapping[str, Mapping[str, str]]] = {}  # of a source that is delivered: none
 
     @model_validator(mode="after")
     def _columns_exist(self) -> Source:
@@ -159,46 +189,111 @@ class Source(Spec):
         return self.columns[column].zone or self.zone
 
 
-class Aggregate(Spec):
+class UnionSource(Spec):
+    """Curated rows of other sources side by side, read as a source of their own; nothing is delivered for it.
+
+    `union_of`: for each member, the union's columns as expressions over the member's; null where a member doesn't say one. Each
+    row keeps the clocks of its own source.
+    """
+
+    name: Name
+    description: str = ""
+    owner: str = ""
+    union_of: Mapping[str, Mapping[str, str]]
+
+    @model_validator(mode="after")
+    def _of_several(self) -> UnionSource:
+        if len(self.union_of) < 2:
+            raise ValueError("`union_of` takes two sources or more, each with its columns")
+        return self
+
+
+class Feature(Spec):
+    """What every feature says of itself. `internal`: a column for derived ones only, not published."""
+
+    name: str
+    description: str = ""
+    online: bool = True
+    internal: bool = False
+    scoring: Scoring = "allowed"
+
+
+class Aggregate(Feature):
     """One feature per window: an operation over the facts that count at T.
 
     `of`: the value; `where`: which facts; `at`: when a fact counts (default: its event time); `from` and `until`: since and
     to when it holds, judged at T (`from < T`, and not yet `until < T`); `ahead`: the windows lie after T instead of before it;
-    `by`: pivot columns, one a declared value and `other`; `lag`: the window ends so many local days before T.
-    `internal`: a column for derived ones only, not published.
+    `by`: pivot columns, one a declared value and `other`, or `map`; `lag`: the window ends so many local days before T; `with`:
+    the operation's parameters; `weight`: a second value for operations that weigh; `newest_per`: of the facts that count, only
+    the newest of each value of that column does.
     """
 
-    name: str
     op: str
     of: str | None = None
     where: str | None = None
     windows: tuple[TrailingWindow, ...] = ()
-    by: Mapping[str, tuple[str, ...]] = {}
+    by: Mapping[str, Pivot] = {}
     lag: tuple[int, ...] = ()
     at: str | None = None
     from_: Annotated[str | None, Field(alias="from")] = None
     until: str | None = None
     ahead: bool = False
-    description: str = ""
-    online: bool = True
-    internal: bool = False
-    scoring: Scoring = "allowed"
+    with_: Annotated[Mapping[str, str], Field(alias="with")] = {}
+    weight: str | None = None
+    newest_per: str | None = None
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """Those of the operation, as written."""
+        return self.with_
 
 
-class State(Spec):
+class State(Feature):
     """A feature over the facts that hold at T: `from < T` and not yet `until < T`. No window."""
 
-    name: str
     op: str
     of: str | None = None
     where: str | None = None
-    by: Mapping[str, tuple[str, ...]] = {}
+    by: Mapping[str, Pivot] = {}
     from_: Annotated[str, Field(alias="from")]
     until: str | None = None
-    description: str = ""
-    online: bool = True
-    internal: bool = False
-    scoring: Scoring = "allowed"
+    with_: Annotated[Mapping[str, str], Field(alias="with")] = {}
+    weight: str | None = None
+    newest_per: str | None = None
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """Those of the operation, as written."""
+        return self.with_
+
+
+class Daily(Feature):
+    """A value of every day, and an operation over the days of a window.
+
+    `value`: an expression over operations of the facts that hold at a day's end (`from` before it, by default the event time,
+    and not `until` before it), such as `sum(balance) / sum(credit_limit)`, and `day`. `within`: instead, over the facts whose
+    `from` lies in that window ending with the day. `every`: each day, or only the last of each month. `days_where`: a condition
+    over `value` and `day` that a day must meet. `op` runs over the days that are left, oldest first; a day whose value is null
+    is ignored.
+    """
+
+    value: str
+    op: str
+    where: str | None = None
+    from_: Annotated[str | None, Field(alias="from")] = None
+    until: str | None = None
+    newest_per: str | None = None
+    every: Every = "day"
+    within: TrailingWindow | None = None
+    days_where: str | None = None
+    windows: tuple[TrailingWindow, ...] = ()
+    lag: tuple[int, ...] = ()
+    with_: Annotated[Mapping[str, str], Field(alias="with")] = {}
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """Those of the operation, as written."""
+        return self.with_
 
 
 class SettledBy(Spec):
@@ -216,32 +311,141 @@ class SettledBy(Spec):
     where: str | None = None
 
 
+class ParentJoin(Spec):
+    """Another source's row of the same key: `columns` are brought under the given names, null where there is no such row.
+
+    `on`: for each column of the parent's key an expression over the row's own columns; by default the column of the same name.
+    """
+
+    source: str
+    columns: Mapping[str, str] = {}
+    on: Mapping[str, str] = {}
+
+
 class Input(Spec):
     """A source as one feature group reads it.
 
-    `entity`: the column with the record identifier (default: the record identifier's own name), or `{customer_id: via accounts}`,
-    a join to another source that brings it (on that source's key, newest version). `columns`: named expressions that the
+    `entity`: the record identifier: a column (default: the one of that name), `{customer_id: via accounts}`, a join to another
+    source that brings it (on that source's key; `via accounts on customer_id`: on another column, one row for each that
+    matches), or `{portfolio_id: <expression>}`. `parent`: a join that brings columns. `columns`: named expressions that the
     others may use.
     """
 
     source: str
     entity: str | Mapping[str, str] | None = None
+    parent: ParentJoin | None = None
     settled_by: SettledBy | None = None
     columns: Mapping[str, str] = {}
     aggregates: tuple[Aggregate, ...] = ()
     states: tuple[State, ...] = ()
+    daily: tuple[Daily, ...] = ()
 
 
-class Derived(Spec):
-    """An expression over columns of the group; with `windows`, one column a window, `{w}` in the expression being its name."""
+class SegmentBand(Spec):
+    """A named segment: of the rows for which `when` is true; without it, of all that are left."""
 
     name: str
-    expr: str
+    when: str | None = None
+
+
+class ScoreBand(Spec):
+    """Points for values below a limit, exclusive; without one, for all that are left."""
+
+    points: int
+    below: Decimal | None = None
+
+
+class ScorePart(Spec):
+    """Points by the band that a value lies in; `missing`: where it is null."""
+
+    of: str
+    bands: tuple[ScoreBand, ...]
+    missing: int = 0
+
+    @model_validator(mode="after")
+    def _bands_ascend(self) -> ScorePart:
+        *limited, last = [band.below for band in self.bands] or [Decimal(0)]
+        if last is not None:
+            raise ValueError("the last band of a part takes every value that is left: write it without `below`")
+        if any(below is None for below in limited):
+            raise ValueError("only the last band of a part goes without `below`")
+        for one, next_ in pairwise(below for below in limited if below is not None):
+            if one >= next_:
+                raise ValueError(f"bands ascend: `below: {next_}` comes after `below: {one}`")
+        return self
+
+
+class Score(Spec):
+    """A scorecard: `base` and the points of each part, not below `minimum` and not above `maximum`."""
+
+    base: int
+    minimum: int
+    maximum: int
+    parts: tuple[ScorePart, ...]
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> Score:
+        if not self.parts:
+            raise ValueError("a score needs `parts`: what gives points")
+        if self.minimum > self.maximum:
+            raise ValueError(f"the minimum, {self.minimum}, is above the maximum, {self.maximum}")
+        return self
+
+
+class Derived(Feature):
+    """A column made from columns, by one of `expr`, `segment`, `one_hot`, `label` and `score`.
+
+    They may name columns of the group, and of other groups with its record identifier. With `windows`, one column a window,
+    `{w}` in the texts being its name. `values`: those of `one_hot` (a column each, 0 or 1) and of `label` (their places in the
+    list, from 1).
+    """
+
+    expr: str | None = None
+    segment: tuple[SegmentBand, ...] = ()
+    one_hot: str | None = None
+    label: str | None = None
+    values: tuple[str, ...] = ()
+    score: Score | None = None
     windows: tuple[TrailingWindow, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Derived:
+        forms = {"expr": self.expr, "segment": self.segment, "one_hot": self.one_hot, "label": self.label, "score": self.score}
+        said = [name for name, form in forms.items() if form]
+        if len(said) != 1:
+            told = f"it says {' and '.join(said)}" if said else "it says none"
+            raise ValueError(f"'{self.name}' is made by one of {', '.join(forms)}; {told}")
+        if bool(self.values) != (said[0] in ("one_hot", "label")):
+            told = f"`{said[0]}` needs `values`" if not self.values else f"`values` goes with one_hot and label, not {said[0]}"
+            raise ValueError(f"'{self.name}': {told}")
+        if len(set(self.values)) < len(self.values):
+            raise ValueError(f"'{self.name}': a value is written twice: {', '.join(self.values)}")
+        for band in self.segment[:-1]:
+            if band.when is None:
+                raise ValueError(f"'{self.name}': segment '{band.name}' has no `when`, so none after it can hold; put it last")
+        return self
+
+
+class Reads(Spec):
+    """What a group's Python function reads: curated sources, and the day's snapshots of other groups."""
+
+    sources: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+class FunctionColumn(Spec):
+    """A column that a group's Python function gives. In YAML either its type alone or a mapping."""
+
+    type: ColumnType
     description: str = ""
+    null_when: str = "the function gives none"
     online: bool = True
-    internal: bool = False
     scoring: Scoring = "allowed"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _type_alone(cls, data: Any) -> Any:
+        return {"type": data} if isinstance(data, str) else data
 
 
 class Example(Spec):
@@ -263,7 +467,9 @@ class Example(Spec):
 class FeatureGroup(Spec):
     """Features with one record identifier and one event time, and the sources they are computed from.
 
-    `spine`: the source whose entities must get a row.
+    `spine`: the source whose entities must get a row. `blank_unless`: a boolean column of this group or of another with the
+    same record identifier; in a row for which it isn't true every published feature but it is null. `function`:
+    `package.module:name`, a Python function that gives `columns` from what it `reads`, instead of inputs and derived columns.
     """
 
     name: Name
@@ -271,8 +477,28 @@ class FeatureGroup(Spec):
     owner: str = ""
     schedule: Schedule = "daily"
     record_identifier: Name
-    spine: str
+    spine: str | None = None
     online: bool = True
+    blank_unless: str | None = None
     inputs: tuple[Input, ...] = ()
     derived: tuple[Derived, ...] = ()
+    function: str | None = None
+    reads: Reads = Reads()
+    columns: Mapping[str, FunctionColumn] = {}
     examples: tuple[Example, ...] = ()
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> FeatureGroup:
+        if self.function is None:
+            if self.spine is None:
+                raise ValueError("'spine' is missing: the source whose entities get a row")
+            if self.columns or self.reads != Reads():
+                raise ValueError("`reads` and `columns` go with `function`; a group without one has `inputs` and `derived`")
+            return self
+        if self.spine or self.inputs or self.derived or self.blank_unless:
+            raise ValueError("`function` takes the place of `spine`, `inputs`, `derived` and `blank_unless`")
+        if not self.columns:
+            raise ValueError("a group with a `function` needs `columns`: the names and types that it gives")
+        if not (self.reads.sources or self.reads.groups):
+            raise ValueError("a group with a `function` needs `reads`: the sources and groups that the function is given")
+        return self

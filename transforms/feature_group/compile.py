@@ -12,7 +12,7 @@ from conf.catalogue import Catalogue
 from conf.errors import did_you_mean
 from conf.expressions import Expression, ExpressionError, parse, parse_condition
 from conf.naming import SNAPSHOT_COLUMNS, column_name
-from conf.specs import Aggregate, ColumnType, FeatureGroup, Input, Source, State
+from conf.specs import Aggregate, ColumnType, FeatureGroup, Input, Pivot, Source, State
 from conf.windows import Window
 from conf.yaml_file import Place
 from transforms.feature_group.compiled import (
@@ -38,7 +38,8 @@ _WORDS = re.compile(r"'(?:[^']|'')*'|[A-Za-z_][A-Za-z0-9_]*(?:\s*\()?")
 def compile_groups(catalogue: Catalogue, zone: str) -> Compiled:
     """Compile every group of a catalogue. Raises DefinitionError with file and line for what can't be."""
     streams = _Streams()
-    drafts = [_GroupCompiler(group, catalogue, zone, streams) for group in catalogue.groups.values()]
+    made = [group for group in catalogue.groups.values() if group.function is None]
+    drafts = [_GroupCompiler(group, catalogue, zone, streams) for group in made]
     finished = streams.finish()
     groups = {draft.group.name: draft.finish(finished) for draft in drafts}
     return Compiled(zone, groups, {stream.name: stream for stream in finished.values()}, catalogue.sources)
@@ -98,6 +99,7 @@ class _GroupCompiler:
         self.drafts: list[_Draft] = []
         self.derived: list[DerivedColumn] = []
         self.names: dict[str, ColumnType] = {}
+        assert group.spine is not None
         spine_key: StreamKey = (group.record_identifier, group.spine, group.record_identifier, None, None)
         self.spine = self._presence(spine_key)
         self.presence: list[tuple[StreamKey, Clock, FactValue]] = []
@@ -139,7 +141,7 @@ class _GroupCompiler:
             "derived": sorted([d.column.name, d.column.type, d.sql, str(d.column.internal)] for d in self.derived),
             "sources": {
                 name: source_meaning(self.catalogue.sources[name])
-                for name in sorted({s for d in self.drafts for s in _named(d.key)} | {self.group.spine} & sources)
+                for name in sorted({s for d in self.drafts for s in _named(d.key)} | {str(self.group.spine)} & sources)
             },
         }  # fmt: skip
         return digest(meaning, 16)
@@ -243,7 +245,7 @@ class _GroupCompiler:
         named: Mapping[str, str],
     ) -> None:
         try:
-            operation = build_operation(feature.op, {})
+            operation = build_operation(feature.op, feature.parameters)
         except ValueError as problem:
             raise self._fail((*place, "op"), str(problem)) from problem
 
@@ -340,7 +342,7 @@ class _GroupCompiler:
     def _derived(self, place: Place, index: int) -> None:
         spec = self.group.derived[index]
         for window in spec.windows or (None,):
-            text = spec.expr.replace("{w}", str(window)) if window else spec.expr
+            text = str(spec.expr).replace("{w}", str(window)) if window else str(spec.expr)
             expression = self._parse((*place, "expr"), text, dict(self.names))
             name = self._name(place, spec.name, window=window)
             self.names[name] = expression.type
@@ -371,10 +373,12 @@ def _masks(source: Source, used: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name, settled in source.mutable.items() if wanted & {name, *settled}))
 
 
-def _splits(by: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+def _splits(by: Mapping[str, Pivot]) -> list[tuple[str, str]]:
     """Each declared value with the SQL condition of its facts; `other` is everything else, null included."""
     result = []
     for column, values in by.items():
+        if values == "map":
+            continue
         quoted = {value: "'" + value.replace("'", "''") + "'" for value in values if value != "other"}
         for value in values:
             if value == "other":
