@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms import arrow
 from transforms.asked import Asked, answer_each
@@ -13,7 +15,7 @@ from transforms.calendar import iso_utc
 from transforms.derived import derive
 from transforms.feature_group import LIFETIME, Column, CompiledGroup, WindowColumn
 from transforms.kernel import Facts, Mask, Queries
-from transforms.operations import Answer, build_operation
+from transforms.operations import Answer
 from transforms.timeline import Timeline
 
 MAXIMUM_CELLS = 10_000_000  # of columns and queries answered at once: bounds a task's memory whatever the number of days
@@ -140,34 +142,44 @@ class _Shared:
 
 def _meaning(item: WindowColumn) -> Hashable:
     """Equal for columns that say the same, whatever they are called."""
-    return (item.stream, item.clock, item.value, item.window, item.lag, item.ahead, item.column.op)
+    where = (item.stream, item.clock, item.window, item.lag, item.ahead)
+    return (*where, item.operation, item.value, item.weight, item.newest_per, item.map_by)
 
 
 def _asked(item: WindowColumn, facts: Facts) -> Asked:
-    assert item.column.op is not None
-    return Asked(build_operation(item.column.op, {}), facts.values[item.value])
+    named = (facts.values[name] if name else None for name in (item.weight, item.newest_per, item.map_by))
+    return Asked(item.operation, facts.values[item.value], *named)
 
 
 def _empty(item: WindowColumn, rows: int) -> pa.Array:
     """What a column says where there are no facts at all."""
     type_ = arrow_type(item.column)
-    assert item.column.op is not None
-    said = {"null": None, "0": 0, "false": False}.get(build_operation(item.column.op, {}).empty)
+    empty = "{}" if item.map_by else item.operation.empty
+    said: Any = {"null": None, "0": 0, "false": False}.get(empty, empty)
     return pa.nulls(rows, type_) if said is None else pa.repeat(pa.scalar(said).cast(type_), rows)
 
 
 def _table(group: CompiledGroup, shared: _Shared, entities: pa.Array) -> pa.Table:
     queries = shared.queries
-    columns = shared.answers(group.windows)
-    told = derive(pa.table(columns) if columns else pa.table({"_rows": pa.nulls(len(queries))}), group.derived)
+    row: dict[str, pa.Array] = {
+        "as_of": pa.array(queries.as_of, pa.int32()).cast(pa.date32()),
+        "cut_off": pa.array(queries.cut_off, pa.timestamp("us", tz="UTC")),
+        "has_history": pa.array(shared.history(group)),
+    }
+    told = derive(pa.table({**row, **shared.answers(group.windows)}), group.derived)
     moments, place_of = np.unique(queries.cut_off, return_inverse=True)
     arrays = {
         group.entity: entities.take(pa.array(queries.entity)),
         "event_time": pa.array([iso_utc(moment) for moment in moments], pa.string()).take(pa.array(place_of)),
         "time_zone": pa.repeat(shared.zone, len(queries)),
-        "has_history": pa.array(shared.history(group)),
+        "has_history": row["has_history"],
     }
     for column in group.columns:
         arrays[column.name] = told[column.name].combine_chunks()
+    if group.blank_unless:
+        allowed = pc.fill_null(told[group.blank_unless].combine_chunks(), False)
+        for column in group.columns:
+            if column.name != group.blank_unless:
+                arrays[column.name] = pc.if_else(allowed, arrays[column.name], None)
     schema = snapshot_schema(group)
     return pa.table({field.name: arrays[field.name].cast(field.type) for field in schema}, schema=schema)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from conf.specs import ColumnType
 from transforms.kernel import Selection, Values, narrowed, summable
 from transforms.operations.base import NUMBERS, ORDERED, Answer, Operation, Parameter, declared
-from transforms.operations.parameters import days_of
+from transforms.operations.parameters import duration_in_days
 from transforms.operations.reducing import divided, in_units, rounded_quotient
 
 
@@ -79,7 +79,7 @@ class DecayedSum(Operation):
 
     name, takes, empty, in_words = "decayed_sum", NUMBERS, "0", "sum, halved every {half_life:g} local days, of"
     gives = "number"
-    parameters = declared(half_life=Parameter("in how many local days a fact loses half its weight", days_of))
+    parameters = declared(half_life=Parameter("in how many local days a fact loses half its weight", duration_in_days))
 
     half_life: float
 

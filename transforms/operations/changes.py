@@ -56,9 +56,9 @@ class CloseCount(Operation):
 
 @dataclass(frozen=True)
 class ReturnCount(Operation):
-    """How often the value came back to `low` or less after it had been `high` or more, both in the window."""
+    """How often the value came back in the window to `low` or less after it had been `high` or more."""
 
-    name, takes, empty, ordered = "return_count", NUMBERS, "0", True
+    name, takes, empty, ordered, looks_back = "return_count", NUMBERS, "0", True, True
     in_words = "number of returns to {low} or less, from {high} or more, of"
     gives = "integer"
     parameters = declared(
@@ -74,12 +74,10 @@ class ReturnCount(Operation):
             raise ValueError(f"operation 'return_count' needs 'low' below 'high'; they are {self.low} and {self.high}")
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
-        members = facts.members(values)
         high, low = at_least(values, self.high), at_most(values, self.low)
-        turning = members.keep((high | low)[members.positions])
-        came_from = np.concatenate([[-1], turning.positions[:-1]])
-        follows = np.arange(len(turning.positions)) > turning.starts[turning.query]
-        return Answer.always(turning.keep(follows & low[turning.positions] & picked(high, came_from)).counts)
+        turning = Values("boolean", high, values.present & (high | low))
+        members, before = _with_the_one_before(facts, turning)
+        return Answer.always(members.keep((before >= 0) & low[members.positions] & picked(high, before)).counts)
 
 
 def _with_the_one_before(facts: Selection, values: Values) -> tuple[Members, Positions]:

@@ -60,7 +60,7 @@ class BottomK(Operation):
 
 
 class Share(Operation):
-    """Each value's share of the facts, or of their weight, as a JSON map; empty where the weights add up to 0."""
+    """Each value's share of the facts, or of their weight, as a JSON map; null where the weights add up to 0."""
 
     name, takes, empty, weighs, in_words = "share", ANY_TYPE, "{}", True, "share of each"
     gives, gives_json = "string", True
@@ -68,14 +68,15 @@ class Share(Operation):
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         found = tally(facts, values, weights)
         whole = _whole(found)
-        told = found.members.keep((whole != 0)[found.query])
-        share = divided(found.weight, whole[found.query], whole[found.query] != 0)[told.positions]
-        different, value = np.unique(found.value[told.positions], return_inverse=True)
+        present = (whole != 0) | ~found.members.some
+        share = divided(found.weight, whole[found.query], present[found.query])
+        different, value = np.unique(found.value, return_inverse=True)
         texts = key_texts(different, values.type, values.words)
         rank = np.argsort(np.argsort(np.array(texts, dtype=object), kind="stable"), kind="stable")  # keys ascend as texts
-        order = np.lexsort((rank[value] if len(texts) else value, told.query))
+        order = np.lexsort((rank[value] if len(texts) else value, found.query))
         items = pa.array([repr(number) for number in share[order].tolist()], pa.string())
-        return json_maps(told.starts, texts, value[order], items)
+        maps = json_maps(found.members.starts, texts, value[order], items)
+        return Answer(maps.data, present, maps.words)
 
 
 class Entropy(Operation):

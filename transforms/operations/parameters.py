@@ -32,6 +32,17 @@ def number(text: str) -> Decimal:
     return value
 
 
+def duration_in_days(text: str) -> float:
+    """Local days, whole or not: `30`, `30d`, `0.5`."""
+    try:
+        days = number(text.removesuffix("d"))
+    except ValueError:
+        days = Decimal(0)
+    if days <= 0:
+        raise ValueError("a number of local days above 0, such as '30'")
+    return float(days)
+
+
 def percent(text: str) -> Decimal:
     """0 to 100."""
     try:

@@ -55,7 +55,7 @@ class Variation(Operation):
 
 
 class Skewness(Operation):
-    """Sample skewness, adjusted for size; null for fewer than three values, and where all are equal."""
+    """Sample skewness, adjusted for size; null for fewer than three values, 0 where all are equal."""
 
     name, takes, in_words = "skew", NUMBERS, "sample skewness"
     gives = "number"
@@ -65,13 +65,13 @@ class Skewness(Operation):
         away = from_mean(values, members)
         second, third = (members.reduce(np.add, away**power) for power in (2, 3))
         n = members.counts.astype(np.float64)
-        present = (n > 2) & (second > 0)
-        factor = divided(n * np.sqrt(np.maximum(n - 1, 0)), n - 2, present)
-        return Answer(*finite(factor * divided(third, second**1.5, present), present))
+        spread = (n > 2) & (second > 0)
+        factor = divided(n * np.sqrt(np.maximum(n - 1, 0)), n - 2, spread)
+        return Answer(*finite(factor * divided(third, second**1.5, spread), n > 2))
 
 
 class Kurtosis(Operation):
-    """Sample excess kurtosis, adjusted for size; null for fewer than four values, and where all are equal."""
+    """Sample excess kurtosis, adjusted for size; null for fewer than four values, 0 where all are equal."""
 
     name, takes, in_words = "kurtosis", NUMBERS, "sample excess kurtosis"
     gives = "number"
@@ -81,10 +81,10 @@ class Kurtosis(Operation):
         away = from_mean(values, members)
         second, fourth = (members.reduce(np.add, away**power) for power in (2, 4))
         n = members.counts.astype(np.float64)
-        present = (n > 3) & (second > 0)
-        factor = divided(n * (n + 1) * (n - 1), (n - 2) * (n - 3), present)
-        excess = divided(3 * (n - 1) ** 2, (n - 2) * (n - 3), present)
-        return Answer(*finite(factor * divided(fourth, second * second, present) - excess, present))
+        spread = (n > 3) & (second > 0)
+        factor = divided(n * (n + 1) * (n - 1), (n - 2) * (n - 3), spread)
+        normal = divided(3 * (n - 1) ** 2, (n - 2) * (n - 3), spread)
+        return Answer(*finite(factor * divided(fourth, second * second, spread) - normal, n > 3))
 
 
 class Slope(Operation):
