@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-WindowKind = Literal["days", "months", "month_to_date", "lifetime"]
+WindowKind = Literal["days", "months", "month_to_date", "lifetime", "since"]
 
 _LENGTH = re.compile(r"([1-9][0-9]{0,4})(d|mo)")
 _DURATION = re.compile(r"([0-9]{1,5})(m|h|d)")
@@ -19,7 +19,8 @@ class Window:
     """A span that ends at the cut-off T, in local days or local calendar months, half-open.
 
     days: `[local midnight of D - count + 1, T)`. months: the last `count` full calendar months, of which a month that
-    ends at T is one. month_to_date: from the first local midnight of D's month to T. lifetime: everything before T.
+    ends at T is one. month_to_date: from the first local midnight of D's month to T. lifetime: everything before T. since:
+    from a moment that each query brings; no definition writes it.
     """
 
     kind: WindowKind
@@ -42,6 +43,8 @@ class Window:
             return "mtd"
         if self.kind == "lifetime":
             return "life"
+        if self.kind == "since":
+            return "since"
         return f"{self.count}{'d' if self.kind == 'days' else 'mo'}"
 
     def describe(self) -> str:
@@ -50,6 +53,8 @@ class Window:
             return "from the start of the local month to the cut-off"
         if self.kind == "lifetime":
             return "in all the history before the cut-off"
+        if self.kind == "since":
+            return "from the start of the period to the cut-off"
         unit = "local days" if self.kind == "days" else "full calendar months"
         return f"in the {self.count} {unit} to the cut-off"
 

@@ -79,12 +79,14 @@ class Queries:
     """An entity and a cut-off each, sorted by entity; an entity may have any number of them. `cut_off`: T.
 
     `as_of`: the local day D. Of grain `day`, T is the midnight that ends it; of grain `event`, D is the local day of T - 1 µs.
+    `since`: where each query's windows of kind `since` begin.
     """
 
     entity: NDArray[np.int64]
     as_of: Days
     cut_off: Instants
     grain: Grain = "day"
+    since: Instants | None = None
 
     def __len__(self) -> int:
         return len(self.entity)
@@ -96,7 +98,8 @@ class Queries:
         return days, place
 
     def take(self, which: Positions | Mask | slice) -> Queries:
-        return Queries(self.entity[which], self.as_of[which], self.cut_off[which], self.grain)
+        since = None if self.since is None else self.since[which]
+        return Queries(self.entity[which], self.as_of[which], self.cut_off[which], self.grain, since)
 
     def slice(self, start: int, end: int) -> Queries:
         return self.take(slice(start, end))

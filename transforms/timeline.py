@@ -47,6 +47,9 @@ class Timeline:
     def select(self, window: Window, *, lag: int = 0, ahead: bool = False) -> WindowSelection:
         """The facts in `window` of every query."""
         queries = self.queries
+        if window.kind == "since":
+            assert queries.since is not None
+            return self.between(queries.since, queries.cut_off)
         if queries.grain == "event":
             bounds = window_bounds(window, queries.as_of, self.zone, lag=lag, ahead=ahead, cut_off=queries.cut_off)
             return self.between(*bounds, ahead=ahead)

@@ -7,10 +7,12 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
+from conf.windows import Window
 from tests.transforms.small import DAY, ZONE, D, T, ask, facts_of, queries_of
 from transforms import asked
 from transforms.calendar import FOREVER, day_number, midnight
 from transforms.kernel import Queries
+from transforms.timeline import Timeline
 
 
 def test_a_window_holds_its_start_and_not_its_end():
@@ -48,6 +50,16 @@ def test_a_query_of_grain_event_ends_at_its_own_moment():
     assert ask("sum", facts_of(*rows), "7d", queries=queries) == [1 + 2 + 4, 1 + 2 + 4 + 8]
     assert ask("sum", facts_of(*rows), "1d", queries=queries) == [4, 4 + 8]
     assert ask("recency", facts_of(*rows), "life", queries=queries) == [0, 0]
+
+
+def test_a_window_since_begins_with_each_query():
+    """Its start is in, T is out; two queries of one entity each have a start of their own, and it goes with them."""
+    queries = Queries(np.array([0, 0]), np.array([day_number(D)] * 2), np.array([T, T]), since=np.array([T - 3 * DAY, T - DAY]))
+    rows = ((0, 3 + 1 / DAY, 1), (0, 3, 2), (0, 1, 4), (0, 1 / DAY, 8), (0, 0, 16))
+    facts, since = facts_of(*rows), Window("since")
+    for asked_of, expected in ((queries, [2 + 4 + 8, 4 + 8]), (queries.slice(1, 2), [4 + 8])):
+        timeline = Timeline(facts, asked_of, ZONE)
+        assert timeline.select(since).total(timeline.facts.values["v"]).tolist() == expected
 
 
 def test_the_newest_of_each_value_that_lies_in_the_window():
