@@ -5,17 +5,28 @@ The reference is docs/expressions.md, written by `python -m conf.expressions` fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlglot import exp
+
 from conf.errors import EnvironmentProblem
-from conf.expressions.compiler import Compiler
-from conf.expressions.grammar import read
-from conf.expressions.values import ExpressionError, Value, finite
+from conf.expressions.compiler import Call, Compiler
+from conf.expressions.grammar import read, written
+from conf.expressions.values import ExpressionError, UnknownColumnError, Value, column, finite
 from conf.specs import ColumnType
 
-__all__ = ["Expression", "ExpressionError", "duckdb_setup", "parse", "parse_condition"]
+__all__ = [
+    "Expression",
+    "ExpressionError",
+    "UnknownColumnError",
+    "column_of",
+    "duckdb_setup",
+    "parse",
+    "parse_condition",
+    "parse_summary",
+]
 
 
 @dataclass(frozen=True)
@@ -47,26 +58,98 @@ class Expression:
         return self._value.canonical
 
 
-def parse(text: str, columns: Mapping[str, ColumnType], *, zone: str = "UTC") -> Expression:
+def parse(
+    text: str, columns: Mapping[str, ColumnType], *, zone: str = "UTC", named: Mapping[str, Expression] | None = None
+) -> Expression:
     """Check `text` against `columns`. `zone`: the IANA zone of local dates and clock times.
 
+    `named`: names that stand for other expressions; what these use, this one uses.
     Raises ExpressionError naming the piece as written: a syntax error, an unknown column or function, types that don't fit.
     """
+    return _expression(text, Compiler(columns, zone, _Named(named or {})))
+
+
+class _Named(Mapping[str, tuple[Value, frozenset[str]]]):
+    """Expressions by name, as the compiler reads them; looked up only when they are used."""
+
+    def __init__(self, named: Mapping[str, Expression]) -> None:
+        self._named = named
+
+    def __getitem__(self, name: str) -> tuple[Value, frozenset[str]]:
+        expression = self._named[name]
+        return expression._value, expression.columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._named
+
+
+def _expression(text: str | exp.Expr, compiler: Compiler) -> Expression:
     try:
-        compiler = Compiler(columns, zone)
-        value = finite(compiler.compile(read(text)))
+        tree = read(text) if isinstance(text, str) else text
+        value = finite(compiler.compile(tree))
     except RecursionError:
         raise ExpressionError("the expression is nested too deeply") from None
     if value.type == "null":
         raise ExpressionError(f"'{value.written}' is always null: give it a type, such as cast(null as integer)")
     if value.type == "interval":
         raise ExpressionError(f"'{value.written}' is an interval: it can only be added to or taken from a date or timestamp")
-    return Expression(text, value.type, frozenset(compiler.used), value)
+    return Expression(text if isinstance(text, str) else written(text), value.type, frozenset(compiler.used), value)
 
 
-def parse_condition(text: str, columns: Mapping[str, ColumnType], *, zone: str = "UTC") -> Expression:
+def column_of(name: str, type_: ColumnType) -> Expression:
+    """A column by itself, whatever it is called."""
+    return Expression(name, type_, frozenset([name]), column(name, type_))
+
+
+Summarise = Callable[[str, Sequence[Expression]], tuple[str, ColumnType]]
+
+
+def parse_summary(
+    text: str,
+    rows: Mapping[str, ColumnType],
+    columns: Mapping[str, ColumnType],
+    operations: Collection[str],
+    summarise: Summarise,
+    *,
+    zone: str = "UTC",
+    named: Mapping[str, Expression] | None = None,
+) -> Expression:
+    """Check an expression over operations of many rows, such as `sum(balance) / sum(credit_limit)`.
+
+    `rows` and `named`: what each row has, for the arguments of `operations`; `columns`: what there is once. `summarise` is
+    given each operation with its checked arguments, and says under which name and type the answer comes. The expression is over
+    these names and `columns`. Raises ExpressionError as `parse` does, and for a column of the rows outside an operation.
+    """
+    each = _Named(named or {})
+
+    def refuse(name: str, arguments: Sequence[exp.Expr]) -> Value:
+        raise ExpressionError(f"{name}() stands inside another operation: an operation takes values of rows")
+
+    def answer(name: str, arguments: Sequence[exp.Expr]) -> Value:
+        checked = [_expression(argument, Compiler(rows, zone, each, dict.fromkeys(operations, refuse))) for argument in arguments]
+        return column(*summarise(name, checked))
+
+    calls: dict[str, Call] = dict.fromkeys(operations, answer)
+    try:
+        return _expression(text, Compiler(columns, zone, {}, calls))
+    except UnknownColumnError as problem:
+        if problem.name not in rows and problem.name not in each:
+            raise
+        told = f"'{problem.name}' has a value a row: take an operation of it, such as sum({problem.name}) or max({problem.name})"
+        raise ExpressionError(told) from None
+
+
+def parse_condition(
+    text: str, columns: Mapping[str, ColumnType], *, zone: str = "UTC", named: Mapping[str, Expression] | None = None
+) -> Expression:
     """As `parse`; also raises ExpressionError for what is not boolean."""
-    expression = parse(text, columns, zone=zone)
+    expression = parse(text, columns, zone=zone, named=named)
     if expression.type != "boolean":
         raise ExpressionError(f"'{expression._value.written}' is {expression.type}, a condition must be boolean")
     return expression

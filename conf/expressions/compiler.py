@@ -17,6 +17,7 @@ from conf.expressions.values import (
     EVERY,
     NUMERIC,
     ExpressionError,
+    UnknownColumnError,
     Value,
     build,
     cast,
@@ -46,12 +47,26 @@ _LONGEST_INTERVAL = 1_000_000
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z?")
 
 
-class Compiler:
-    """Compiles one expression; `used` collects the columns that it names."""
+Call = Callable[[str, Sequence[exp.Expr]], Value]
 
-    def __init__(self, columns: Mapping[str, ColumnType], zone: str) -> None:
+
+class Compiler:
+    """Compiles one expression; `used` collects the columns that it names.
+
+    `named`: names that stand for a piece and the columns that it uses. `calls`: names that are called in place of functions.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, ColumnType],
+        zone: str,
+        named: Mapping[str, tuple[Value, frozenset[str]]] | None = None,
+        calls: Mapping[str, Call] | None = None,
+    ) -> None:
         self.columns = columns
         self.zone = zone
+        self.named = named or {}
+        self.calls = calls or {}
         self.used: set[str] = set()
 
     def compile(self, tree: exp.Expr) -> Value:
@@ -70,12 +85,15 @@ class Compiler:
     # Names and literals
 
     def column(self, tree: exp.Expr) -> Value:
-        name = tree.name
-        if len(tree.parts) != 1 or name not in self.columns:  # type: ignore[attr-defined]
-            name = written(tree).strip('"')
-            known = ", ".join(self.columns)
-            nearest = did_you_mean(name, self.columns) or did_you_mean(name.lower(), self.columns)
-            raise ExpressionError(f"no column named '{name}'{nearest}; columns: {known}")
+        name = ".".join(part.name for part in tree.parts)  # type: ignore[attr-defined]
+        if name in self.named:
+            piece, used = self.named[name]
+            self.used |= used
+            return piece
+        if name not in self.columns:
+            known = [*self.columns, *self.named]
+            nearest = did_you_mean(name, known) or did_you_mean(name.lower(), known)
+            raise UnknownColumnError(name, f"no column named '{name}'{nearest}; columns: {', '.join(known)}")
         self.used.add(name)
         return column(name, self.columns[name])
 
@@ -264,10 +282,13 @@ class Compiler:
 
     def call(self, tree: exp.Expr) -> Value:
         name = str(tree.this).lower()
+        if name in self.calls:
+            return self.calls[name](name, tree.expressions)
         function = FUNCTIONS.get(name)
         if function is None:
-            nearest = did_you_mean(name, FUNCTIONS)
-            raise ExpressionError(f"no function named '{tree.this}'{nearest}; functions: {', '.join(sorted(FUNCTIONS))}")
+            known = sorted([*FUNCTIONS, *self.calls])
+            kinds = "functions and operations" if self.calls else "functions"
+            raise ExpressionError(f"no function named '{tree.this}'{did_you_mean(name, known)}; {kinds}: {', '.join(known)}")
         return function.call(self.all_of(tree.expressions), self.zone)
 
     def case(self, tree: exp.Expr) -> Value:

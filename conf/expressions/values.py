@@ -37,6 +37,14 @@ class ExpressionError(ValueError):
     """An expression outside the documented subset, or with a column, function or type that doesn't fit."""
 
 
+class UnknownColumnError(ExpressionError):
+    """An expression names a column that isn't there; `name` as written."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 @dataclass(frozen=True)
 class Value:
     """A piece of an expression.
