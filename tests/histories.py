@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from conf.specs import Aggregate, ColumnType, FeatureGroup, SettledBy, Source, State
-from tests.oracle import span
-from tests.oracle_sql import Expression, local_date
+from tests.oracle import Expression, local_date, span
 
 History = dict[str, list[dict[str, Any]]]
 
