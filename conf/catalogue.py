@@ -11,9 +11,10 @@ from typing import TypeVar
 
 from conf.errors import DefinitionError, UsageError, did_you_mean
 from conf.specs import FeatureGroup, Source, UnionSource
+from conf.training_sets import TrainingSet
 from conf.yaml_file import Model, Place, YamlFile, load_model, parse_yaml
 
-Definition = TypeVar("Definition", Source, FeatureGroup, UnionSource)
+Definition = TypeVar("Definition", Source, FeatureGroup, UnionSource, TrainingSet)
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Catalogue:
     groups: Mapping[str, FeatureGroup]
     files: Mapping[str, YamlFile] = field(default_factory=dict, repr=False)
     unions: Mapping[str, UnionSource] = field(default_factory=dict)
+    training_sets: Mapping[str, TrainingSet] = field(default_factory=dict)
 
     def source(self, name: str) -> Source:
         return _find(name, self.sources, "source")
@@ -31,18 +33,23 @@ class Catalogue:
     def group(self, name: str) -> FeatureGroup:
         return _find(name, self.groups, "feature group")
 
+    def training_set(self, name: str) -> TrainingSet:
+        return _find(name, self.training_sets, "training set")
+
     def select(self, names: Iterable[str] | None) -> tuple[FeatureGroup, ...]:
         """The named groups in order, all of them when `names` is None. Raises UsageError for an unknown one."""
         return tuple(self.groups.values()) if names is None else tuple(self.group(name) for name in names)
 
-    def problem(self, definition: Source | UnionSource | FeatureGroup, place: Place, message: str) -> DefinitionError:
+    def problem(
+        self, definition: Source | UnionSource | FeatureGroup | TrainingSet, place: Place, message: str
+    ) -> DefinitionError:
         """An error that points at a place inside a definition."""
         file = self.files.get(f"{type(definition).__name__}:{definition.name}")
         return file.error(place, message) if file else DefinitionError(f"{definition.name}: {message}")
 
 
 def load_catalogue(folder: str | Path | None = None) -> Catalogue:
-    """Load `sources/*.yaml` and `feature_groups/*.yaml` below `folder` (the shipped definitions when None).
+    """Load `sources/*.yaml`, `feature_groups/*.yaml` and `training_sets/*.yaml` below `folder` (the shipped ones when None).
 
     Raises UsageError for a folder without definitions, DefinitionError for a wrong one (every problem of a file, each with
     its line).
@@ -55,9 +62,10 @@ def load_catalogue(folder: str | Path | None = None) -> Catalogue:
     sources = {item.name: item for item in delivered if isinstance(item, Source)}
     unions = {item.name: item for item in delivered if isinstance(item, UnionSource)}
     groups = {item.name: item for item in _load_all(lambda file: FeatureGroup, root, "feature_groups", files)}
+    training_sets = {item.name: item for item in _load_all(lambda file: TrainingSet, root, "training_sets", files)}
     if not sources:
         raise UsageError(f"--conf {folder}: no definitions; it should hold sources/*.yaml and feature_groups/*.yaml")
-    catalogue = Catalogue(sources, groups, files, unions)
+    catalogue = Catalogue(sources, groups, files, unions, training_sets)
     for source in sources.values():
         _check_references(source, catalogue)
     for union in unions.values():
@@ -151,5 +159,5 @@ def _known(
 
 def _find(name: str, known: Mapping[str, Definition], kind: str) -> Definition:
     if name not in known:
-        raise UsageError(f"no {kind} named '{name}'{did_you_mean(name, known)}; known: {', '.join(known)}")
+        raise UsageError(f"no {kind} named '{name}'{did_you_mean(name, known)}; known: {', '.join(known) or 'none'}")
     return known[name]
