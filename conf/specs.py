@@ -70,7 +70,14 @@ def _pivot(values: Any) -> tuple[str, ...] | str:
 Pivot = Annotated[
     tuple[str, ...] | Literal["map"],
     PlainValidator(_pivot),
-    WithJsonSchema({"anyOf": [{"const": "map"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "map"},
+                {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1, "uniqueItems": True},
+            ]
+        }
+    ),
 ]
 
 _TIME_EXPRESSION = re.compile(r"(?:(end_of_day|start_of_day|end_of_month)\()?([A-Za-z_][A-Za-z0-9_]*)\)?")

@@ -13,21 +13,37 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
-from conf.specs import Column, ColumnType, Example, FeatureGroup, Source, TimeColumn
+from conf.specs import (
+    Aggregate,
+    Column,
+    ColumnType,
+    Derived,
+    Example,
+    FeatureGroup,
+    FunctionColumn,
+    Reads,
+    Score,
+    ScorePart,
+    Source,
+    State,
+    TimeColumn,
+    UnionSource,
+)
 from transforms.operations import OPERATIONS, Operation
-from transforms.operations.parameters import ascending, days_of, number, percent, whole_number
+from transforms.operations.parameters import ascending, days_of, duration_in_days, number, percent, whole_number
 
 Schema = dict[str, Any]
 
 DIALECT = "http://json-schema.org/draft-07/schema#"  # what every editor's YAML language server knows
 FOLDER = "conf/schemas"
-MODELS: Mapping[str, type[BaseModel]] = {"sources": Source, "feature_groups": FeatureGroup}  # by the folder of their files
+# By the folder of their files. Of two models, the first key of the second that is required tells it from the first.
+MODELS: Mapping[str, tuple[type[BaseModel], ...]] = {"sources": (Source, UnionSource), "feature_groups": (FeatureGroup,)}
 MODELINE = re.compile(r"# yaml-language-server: \$schema=(\S+)\n?")
 
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}  # every scalar is read as the text that was written
@@ -43,24 +59,35 @@ def _texts(values: Iterator[str] | Sequence[str]) -> Schema:
 READERS: Mapping[Callable[[str], Any], Schema] = {
     whole_number: {"type": ["integer", "string"], "pattern": "^0*[1-9][0-9]*$", "minimum": 1},
     days_of: {"type": ["integer", "string"], "pattern": "^0*[1-9][0-9]*d?$", "minimum": 1},
+    duration_in_days: {"type": ["number", "string"], "pattern": r"^[0-9]*\.?[0-9]+d?$", "exclusiveMinimum": 0},
     number: {"type": ["number", "string"], "pattern": _NUMBER_TEXT},
     percent: {"type": ["number", "string"], "pattern": _NUMBER_TEXT, "minimum": 0, "maximum": 100},
     ascending: {"type": ["number", "string"], "pattern": r"^\s*\[?[^,\[\]]+(,[^,\[\]]+)*\]?\s*$"},
 }
 
 
-def schema_of(model: type[BaseModel]) -> Schema:
-    """The schema of a definition as YAML writes it: numbers and booleans stand where the loader reads their text."""
-    found = model.model_json_schema(by_alias=True, schema_generator=_AsWritten)
-    words = {"$schema": DIALECT, "title": model.__name__}
-    return words | {key: value for key, value in found.items() if key != "title"}
+def schema_of(folder: str) -> Schema:
+    """The schema of a folder's definitions as YAML writes them: numbers and booleans stand where the loader reads their text."""
+    models = MODELS[folder]
+    inputs: list[tuple[type[BaseModel], Literal["validation"]]] = [(model, "validation") for model in models]
+    places, found = models_json_schema(inputs, by_alias=True, ref_template="#/definitions/{model}", schema_generator=_AsWritten)
+    whole, *special = (places[item] for item in inputs)
+    if special:
+        told = next(iter(_required(models[1]) - _required(models[0])))
+        found |= {"if": {"required": [told]}, "then": special[0], "else": whole}
+    else:
+        found["allOf"] = [whole]
+    found["definitions"] = found.pop("$defs")  # as draft 7 calls them
+    return {"$schema": DIALECT, "title": " or ".join(model.__name__ for model in models)} | found
+
+
+def _required(model: type[BaseModel]) -> set[str]:
+    return {name for name, field in model.model_fields.items() if field.is_required()}
 
 
 def schema_texts() -> dict[str, str]:
     """File name -> text, of every schema."""
-    return {
-        schema_file(folder): json.dumps(schema_of(model), indent=1, ensure_ascii=False) + "\n" for folder, model in MODELS.items()
-    }
+    return {schema_file(folder): json.dumps(schema_of(folder), indent=1, ensure_ascii=False) + "\n" for folder in MODELS}
 
 
 def schema_file(folder: str) -> str:
@@ -150,13 +177,9 @@ class _AsWritten(GenerateJsonSchema):
         if "op" in given["properties"]:
             given["properties"]["op"] = _operations()
             given["allOf"] = list(_rules_of_operations(given["properties"]))
+        if model in RULES:
+            given = _merged(given, RULES[model])
         return SHORT_FORMS[model](given) if model in SHORT_FORMS else given
-
-    def generate(self, schema: Any, mode: Any = "validation") -> Schema:
-        found = super().generate(schema, mode)
-        text = json.dumps(found).replace('"#/$defs/', '"#/definitions/').replace('"$defs"', '"definitions"')
-        as_draft_7: Schema = json.loads(text)
-        return as_draft_7
 
 
 def _words_of_fields(model: type[BaseModel]) -> dict[str, str]:
@@ -203,7 +226,8 @@ def _parameters(operation: type[Operation]) -> Schema:
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            name: READERS[parameter.read] | {"description": parameter.words} for name, parameter in operation.parameters.items()
+            name: READERS.get(parameter.read, _TEXT) | {"description": parameter.words}
+            for name, parameter in operation.parameters.items()
         },
         "required": needed,
     }
@@ -230,11 +254,53 @@ def _example(whole: Schema) -> Schema:
     return {"if": {"required": ["rows"]}, "then": whole, "else": beside}
 
 
+def _merged(schema: Schema, rule: Schema) -> Schema:
+    """`rule` laid over `schema`; of mappings the keys of both."""
+    both = {key: _merged(schema[key], value) for key, value in rule.items() if isinstance(schema.get(key), dict)}
+    return schema | rule | both
+
+
+def _only_with(keys: Sequence[str], others: Sequence[str], *, needs: Sequence[str]) -> list[Schema]:
+    """With one of `keys`, `needs` must be there and `others` may not; without, the other way round."""
+
+    def absent(names: Sequence[str]) -> Schema:
+        return {"not": {"anyOf": [{"required": [name]} for name in names]}}
+
+    condition = {"anyOf": [{"required": [key]} for key in keys]}
+    then = {"required": list(needs)} | (absent(others) if others else {})
+    return [{"if": condition, "then": then, "else": absent(needs)}]
+
+
 # Models that take more than a mapping of their fields, by a validator that comes before: how they are written.
 SHORT_FORMS: Mapping[type[BaseModel], Callable[[Schema], Schema]] = {
     Column: _column,
+    FunctionColumn: _column,
     TimeColumn: _time_column,
     Example: _example,
+}
+
+# What the validators that come after say, as far as a schema can.
+_BY: Schema = {"properties": {"by": {"maxProperties": 1}}}
+_FORMS = ("expr", "segment", "one_hot", "label", "score")
+RULES: Mapping[type[BaseModel], Schema] = {
+    Aggregate: _BY,
+    State: _BY,
+    UnionSource: {"properties": {"union_of": {"minProperties": 2}}},
+    ScorePart: {"properties": {"bands": {"minItems": 1}}},
+    Score: {"properties": {"parts": {"minItems": 1}}},
+    Reads: {"minProperties": 1},
+    Derived: {
+        "properties": {"values": {"uniqueItems": True, "minItems": 1}, "segment": {"minItems": 1}},
+        "oneOf": [{"required": [form]} for form in _FORMS],
+        "allOf": _only_with(["one_hot", "label"], [], needs=["values"]),
+    },
+    FeatureGroup: {
+        "properties": {"columns": {"minProperties": 1}},
+        "allOf": [
+            *_only_with(["function"], ["spine", "inputs", "derived", "blank_unless"], needs=["columns", "reads"]),
+            {"if": {"not": {"required": ["function"]}}, "then": {"required": ["spine"]}},
+        ],
+    },
 }
 
 

@@ -13,14 +13,14 @@ import yaml
 from conf import specs
 from conf.catalogue import Catalogue
 from conf.errors import DefinitionError
-from conf.specs import FeatureGroup, Source, Spec
+from conf.specs import FeatureGroup, Source, Spec, UnionSource
 from conf.yaml_file import load_model, parse_yaml
 from transforms.feature_group import compile_groups
 from transforms.operations import OPERATIONS
-from transforms.schemas import MODELS, READERS, SHORT_FORMS, definition_files, schema_of, stale_files
+from transforms.schemas import MODELS, READERS, RULES, SHORT_FORMS, definition_files, schema_of, stale_files
 
 ROOT = Path(__file__).parents[2]
-VALIDATORS = {model: jsonschema.Draft7Validator(schema_of(model)) for model in MODELS.values()}
+VALIDATORS = {folder: jsonschema.Draft7Validator(schema_of(folder)) for folder in MODELS}
 
 
 class Yaml12(yaml.SafeLoader):
@@ -60,6 +60,12 @@ columns:
 rules:
   - {name: not_too_much, expr: amount < 1000}
 """
+UNION = """\
+name: all_orders
+union_of:
+  orders: {amount: amount, shop: "'web'"}
+  returns: {amount: 0 - amount}
+"""
 GROUP = """\
 name: customer_orders
 record_identifier: customer_id
@@ -79,10 +85,27 @@ examples:
     orders: [{customer_id: ann, ordered_at: 2025-06-30T01:00:00Z, amount: 120.10, shop: null}]
     expect: {ann: {order_count_7d: 1, order_sum: "120.10", order_share: null}}
 """
+UNION = """\
+name: all_orders
+union_of:
+  orders: {amount: amount, shop: "'web'"}
+  returns: {amount: 0 - amount}
+"""
+FUNCTION = """\
+name: order_quality
+record_identifier: customer_id
+function: quality.orders:score
+reads: {sources: [orders]}
+columns: {quality: integer, verdict: {type: string, description: In words, scoring: forbidden}}
+"""
+EXPR = 'expr: "ratio(order_count_7d, order_count_life)"'
+SCORE = "score: {base: 500, minimum: 0, maximum: 1000, parts: [{of: open_count, bands: [{below: 0.5, points: -200}, {points: 100}], missing: 0}]}"
+DAILY = "    daily:\n      - {name: open_avg, value: sum(amount), op: mean, windows: [30d], every: month_end, within: 1mo, days_where: value > 0}\nderived:"
 
 
 def says_yes(model: type[Spec], text: str) -> bool:
-    return bool(VALIDATORS[model].is_valid(yaml.load(text, Yaml12)))
+    folder = next(folder for folder, models in MODELS.items() if model in models)
+    return bool(VALIDATORS[folder].is_valid(yaml.load(text, Yaml12)))
 
 
 def loads(model: type[Spec], text: str) -> bool:
@@ -110,10 +133,10 @@ def test_what_is_shipped_is_valid_and_names_its_schema():
         text = file.read_text()
         named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", text.splitlines()[0])
         assert named, f"{file}: no comment that names its schema; run make schema"
-        model = MODELS[file.parent.name]
         assert (file.parent / named[1]).resolve() == ROOT / "conf/schemas" / f"{file.parent.name.removesuffix('s')}.json"
         problems = [
-            f"{'/'.join(map(str, e.absolute_path))}: {e.message}" for e in VALIDATORS[model].iter_errors(yaml.load(text, Yaml12))
+            f"{'/'.join(map(str, e.absolute_path))}: {e.message}"
+            for e in VALIDATORS[file.parent.name].iter_errors(yaml.load(text, Yaml12))
         ]
         assert problems == [], file.name
 
@@ -123,9 +146,9 @@ def test_nothing_is_stale():
     assert stale_files(ROOT) == []
 
 
-@pytest.mark.parametrize("model", MODELS.values())
-def test_a_schema_is_one(model):
-    jsonschema.Draft7Validator.check_schema(schema_of(model))
+@pytest.mark.parametrize("folder", MODELS)
+def test_a_schema_is_one(folder):
+    jsonschema.Draft7Validator.check_schema(schema_of(folder))
 
 
 @pytest.mark.parametrize(
@@ -199,12 +222,48 @@ def test_a_wrong_source(written, instead):
         ("ratio(order_count_7d, order_count_life)", "1"),
         ("    orders: [{customer_id", "    rows:\n      orders: [{customer_id"),
         ("amount: 120.10", "amount: null"),
+        ("by: {shop: [a, 1, other]}", "by: {shop: map}"),
+        ("op: sum, of: amount", "op: mean, of: amount, weight: amount"),
+        ("op: sum, of: amount", "op: percentile, of: amount, with: {q: 50}"),
+        ("op: sum, of: amount", 'op: percentile, of: amount, with: {q: "99.9"}'),
+        ("op: sum, of: amount", "op: last_n, of: amount, with: {n: 3}"),
+        ("op: sum, of: amount", 'op: decayed_sum, of: amount, with: {half_life: "30d"}'),
+        ("op: sum, of: amount", "op: decayed_sum, of: amount, with: {half_life: 0.5}"),
+        ("op: sum, of: amount", 'op: histogram, of: amount, with: {edges: "0, 30, 60"}'),
+        ("op: sum, of: amount", "op: sum, of: amount, newest_per: shop"),
+        ("derived:", DAILY),
     ],
 )
 def test_a_feature_group_as_yaml_writes_it(written, instead):
     assert written in GROUP
     text = GROUP.replace(written, instead)
     assert (says_yes(FeatureGroup, text), loads(FeatureGroup, text)) == (True, True)
+
+
+def test_a_union_and_a_group_that_a_function_makes():
+    assert (says_yes(UnionSource, UNION), says_yes(FeatureGroup, FUNCTION)) == (True, True)
+    load_model(UnionSource, parse_yaml(UNION, "x.yaml"))
+    load_model(FeatureGroup, parse_yaml(FUNCTION, "x.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (UnionSource, UNION.replace("  returns: {amount: 0 - amount}\n", "")),
+        (UnionSource, UNION + "key: [order_id]\n"),
+        (UnionSource, UNION.replace("union_of", "union")),
+        (FeatureGroup, FUNCTION.replace("reads: {sources: [orders]}\n", "")),
+        (FeatureGroup, FUNCTION.replace("{sources: [orders]}", "{}")),
+        (FeatureGroup, FUNCTION.replace("columns", "derived")),
+        (FeatureGroup, FUNCTION + "spine: orders\n"),
+        (FeatureGroup, FUNCTION.replace("integer", "int")),
+        (FeatureGroup, FUNCTION.replace("function: quality.orders:score", "spine: orders")),
+    ],
+)
+def test_a_wrong_union_or_function(model, text):
+    assert not says_yes(model, text)
+    with pytest.raises(DefinitionError):
+        load_model(model, parse_yaml(text, "x.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -227,6 +286,29 @@ def test_a_feature_group_as_yaml_writes_it(written, instead):
         ("online: no", "online: never"),
         ("scoring: forbidden", "scoring: no"),
         ("expr: ", "formula: "),
+        ("by: {shop: [a, 1, other]}", "by: {shop: all}"),
+        ("by: {shop: [a, 1, other]}", "by: {shop: [a, a]}"),
+        ("by: {shop: [a, 1, other]}", "by: {shop: []}"),
+        ("by: {shop: [a, 1, other]}", "by: {shop: [a], customer_id: [b]}"),
+        ("op: sum, of: amount", "op: sum, of: amount, with: {n: 3}"),
+        ("op: sum, of: amount", "op: percentile, of: amount"),
+        ("op: sum, of: amount", "op: percentile, of: amount, with: {q: 101}"),
+        ("op: sum, of: amount", "op: percentile, of: amount, with: {p: 50}"),
+        ("op: sum, of: amount", "op: last_n, of: amount, with: {n: 0}"),
+        ("op: sum, of: amount", "op: last_n, of: amount, with: {n: few}"),
+        ("op: sum, of: amount", "op: histogram, of: amount, with: {edges: [0, 30]}"),
+        ("derived:", DAILY.replace("month_end", "month")),
+        ("derived:", DAILY.replace("within: 1mo", "within: 1")),
+        ("derived:", DAILY.replace("value: sum(amount), ", "")),
+        (EXPR, EXPR + ", label: open_count"),
+        (EXPR, EXPR + ", values: [a]"),
+        (EXPR, "segment: []"),
+        (EXPR, "segment: [{when: open_count > 3}]"),
+        (EXPR, "label: open_count"),
+        (EXPR, "label: open_count, values: [1, 1]"),
+        (EXPR, "description: none"),
+        (EXPR, SCORE.replace("base: 500, ", "")),
+        (EXPR, SCORE.replace("below", "under")),
         ("as_of: 2025-06-30", "as_of: 30/06/2025"),
         ("as_of: 2025-06-30", "as_of: 2025"),
         ("    orders: [{customer_id", "    expected: {}\n    orders: [{customer_id"),
@@ -240,15 +322,20 @@ def test_a_wrong_feature_group(written, instead):
     assert (says_yes(FeatureGroup, text), loads(FeatureGroup, text)) == (False, False)
 
 
-def test_what_is_written_another_way_has_a_form_in_the_schema():
-    """A validator that comes before the fields takes more than a mapping of them: the schema must say so, too."""
+# Models of which a validator says what a schema can't: columns that exist, bands that ascend, a range that is one.
+BEYOND_A_SCHEMA = {specs.Source, specs.ScorePart, specs.Score, specs.Derived}
+
+
+def with_validator(mode: str) -> set[type[Spec]]:
     models = [value for value in vars(specs).values() if isinstance(value, type) and issubclass(value, Spec)]
-    before = {
-        model
-        for model in models
-        if any(found.info.mode == "before" for found in model.__pydantic_decorators__.model_validators.values())
-    }
-    assert before == set(SHORT_FORMS)
+    found = {model: model.__pydantic_decorators__.model_validators.values() for model in models}
+    return {model for model, validators in found.items() if any(validator.info.mode == mode for validator in validators)}
+
+
+def test_what_the_validators_of_models_say_is_in_the_schema():
+    """One that comes before takes more than a mapping of the fields; one that comes after refuses some."""
+    assert with_validator("before") == set(SHORT_FORMS)
+    assert with_validator("after") <= set(RULES) | BEYOND_A_SCHEMA
 
 
 def test_every_parameter_has_a_form_in_the_schema():
@@ -257,6 +344,6 @@ def test_every_parameter_has_a_form_in_the_schema():
 
 
 def test_a_field_says_what_its_docstring_says():
-    aggregate = schema_of(FeatureGroup)["definitions"]["Aggregate"]["properties"]
+    aggregate = schema_of("feature_groups")["definitions"]["Aggregate"]["properties"]
     assert aggregate["at"]["description"] == "when a fact counts (default: its event time)"
     assert aggregate["from"]["description"] == aggregate["until"]["description"]
