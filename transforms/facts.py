@@ -66,7 +66,7 @@ def prepare(stream: Stream, curated: Mapping[str, DataFrame], sources: Mapping[s
     rows = versions(curated[stream.source], source)
     if stream.via:
         rows = _bring_entity(rows, versions(curated[stream.via], sources[stream.via]), sources[stream.via], stream.entity)
-    rows = rows.where(F.col(stream.entity_column).isNotNull())
+    rows = rows.where(F.expr(stream.entity_sql.spark).isNotNull())
     settled = None
     if stream.settlement:
         child = sources[stream.settlement.source]
@@ -114,12 +114,11 @@ def _bring_entity(rows: DataFrame, parents: DataFrame, parent: Source, entity: s
     spans = _join_spans(
         parents.select(*parent.key, F.col(entity).alias("_entity"), "_from", "_until"), by=[*parent.key], same=[F.col("_entity")]
     ).select(*parent.key, "_entity", F.col("_from").alias("_parent_from"), F.col("_until").alias("_parent_until"))
-    joined = rows.drop(entity).join(spans, on=[*parent.key], how="inner")
+    joined = rows.join(spans, on=[*parent.key], how="inner")
     return (
         joined.withColumn("_from", F.greatest("_from", "_parent_from"))
         .withColumn("_until", F.least("_until", "_parent_until"))
         .where("_from < _until")
-        .withColumnRenamed("_entity", entity)
         .drop("_parent_from", "_parent_until")
     )
 
@@ -131,19 +130,21 @@ def _attach_children(rows: DataFrame, children: DataFrame, child: Source, settle
         F.unix_micros("_event_time").alias("event"),
         F.coalesce(F.unix_micros("_known_time"), F.unix_micros("_event_time")).alias("known"),
         F.struct(*child.key).alias("key"),
-        F.expr(f"cast(({settlement.amount}) as decimal(28,2))").alias("amount"),
+        F.expr(f"cast(({settlement.amount.spark}) as decimal(28,2))").alias("amount"),
         F.col("_from").alias("from"),
         F.col("_until").alias("until"),
     )
     names = [f"_on_{number}" for number in range(len(settlement.on))]
     grouped = (
-        spans.where(F.expr(settlement.where))
+        spans.where(F.expr(settlement.where.spark if settlement.where else "true"))
         .select(*(F.col(column).alias(name) for name, (column, _) in zip(names, settlement.on, strict=True)), one.alias("_child"))
         .groupBy(*names)
         .agg(F.array_sort(F.collect_list("_child")).alias("_children"))
     )
-    keyed = rows.select("*", *(F.expr(sql).alias(name) for name, (_, sql) in zip(names, settlement.on, strict=True)))
-    return keyed.join(grouped, on=names, how="left").withColumn("_due", F.expr(f"cast(({settlement.due}) as decimal(28,2))"))
+    keyed = rows.select("*", *(F.expr(sql.spark).alias(name) for name, (_, sql) in zip(names, settlement.on, strict=True)))
+    return keyed.join(grouped, on=names, how="left").withColumn(
+        "_due", F.expr(f"cast(({settlement.due.spark}) as decimal(28,2))")
+    )
 
 
 def _by_span(clocks: Clocks) -> Mapping[tuple[tuple[str, ...], bool], Clocks]:
@@ -167,13 +168,13 @@ def _facts_on(clocks: Clocks, spans: DataFrame, source: Source, stream: Stream) 
     types = {value.name: _STORED_TYPES[value.type] for values in clocks.values() for value in values}
     on_clocks = []
     for clock, values in clocks.items():
-        at = F.expr(clock.at) if clock.at else F.col("_event_time")
+        at = F.expr(clock.at.spark) if clock.at else F.col("_event_time")
         since, until = F.col("_from"), F.col("_until")
         if clock.from_:
-            moment = F.unix_micros(F.expr(clock.from_))
+            moment = F.unix_micros(F.expr(clock.from_.spark))
             since = F.when(moment.isNotNull(), F.greatest(since, moment + 1))
         if clock.until:
-            until = F.least(until, F.unix_micros(F.expr(clock.until)) + 1)
+            until = F.least(until, F.unix_micros(F.expr(clock.until.spark)) + 1)
         kept = {value.name: _as_stored(value) for value in values}
         fact = F.struct(
             F.lit(clock.name).alias("clock"),
@@ -185,7 +186,7 @@ def _facts_on(clocks: Clocks, spans: DataFrame, source: Source, stream: Stream) 
         on_clocks.append(fact)
     keys = zip(source.key, key_columns(source), strict=True)
     facts = spans.select(
-        F.col(stream.entity_column).cast("string").alias("entity"),
+        F.expr(stream.entity_sql.spark).cast("string").alias("entity"),
         F.coalesce(F.unix_micros("_known_time"), F.unix_micros("_event_time")).alias("known"),
         F.xxhash64(*source.key).alias("key"),
         *(F.col(column).alias(name) for column, name in keys),
@@ -266,7 +267,7 @@ def _join_spans(rows: DataFrame, *, by: Sequence[str], same: Sequence[Column]) -
 
 
 def _as_stored(value: FactValue) -> Column:
-    sql = F.expr(value.sql)
+    sql = F.expr(value.sql.spark)
     match value.type:
         case "money":
             return (F.round(sql, 2) * 100).cast("bigint")
@@ -298,7 +299,9 @@ def affected_keys(
         names = [f"_on_{number}" for number in range(len(stream.settlement.on))]
         children = curated[stream.settlement.source].where(F.col("_run").isin(list(new_runs[stream.settlement.source])))
         parents = children.select(*(F.col(c).alias(n) for n, (c, _) in zip(names, stream.settlement.on, strict=True))).distinct()
-        keyed = own.select(*source.key, *(F.expr(sql).alias(n) for n, (_, sql) in zip(names, stream.settlement.on, strict=True)))
+        keyed = own.select(
+            *source.key, *(F.expr(sql.spark).alias(n) for n, (_, sql) in zip(names, stream.settlement.on, strict=True))
+        )
         parts.append(keyed.join(F.broadcast(parents), on=names, how="left_semi").select(*source.key))
     affected = reduce(lambda a, b: a.unionByName(b), parts).distinct()
     before = own.where(~fresh).join(F.broadcast(affected), on=list(source.key), how="left_semi").select(*source.key).distinct()

@@ -29,8 +29,10 @@ from transforms.feature_group.compiled import (
     WindowColumn,
     digest,
 )
+from transforms.feature_group.sql import Sql
 from transforms.operations import Operation, build_operation
 
+TRUE = Sql("true", "true", "true")
 SETTLEMENT: Mapping[str, ColumnType] = {"paid_amount": "money", "paid_at": "timestamp", "last_paid_at": "timestamp"}
 _WORDS = re.compile(r"'(?:[^']|'')*'|[A-Za-z_][A-Za-z0-9_]*(?:\s*\()?")
 
@@ -55,7 +57,7 @@ class _Streams:
     clocks: dict[StreamKey, dict[Clock, dict[str, FactValue]]] = field(default_factory=dict)
     parents: dict[StreamKey, Parent] = field(default_factory=dict)
 
-    def add(self, key: StreamKey, clock: Clock, type_: ColumnType, sql: str, *, ordered: bool = False) -> FactValue:
+    def add(self, key: StreamKey, clock: Clock, type_: ColumnType, sql: Sql, *, ordered: bool = False) -> FactValue:
         value = FactValue("v_" + digest([type_, sql, ordered]), type_, sql, ordered)
         self.clocks.setdefault(key, {}).setdefault(clock, {})[value.name] = value
         return value
@@ -71,7 +73,7 @@ class _Streams:
             meaning: list[object] = [entity, source, entity_column, via, asdict(settlement) if settlement else None]
             meaning += [[asdict(c), [asdict(v) for v in values]] for c, values in ordered.items()]
             parent = self.parents.get(key)
-            sql = "`_entity`" if parent else f"`{entity_column}`"
+            sql = Sql.column("_entity" if parent else entity_column)
             result[key] = Stream(f"{source}-{digest(meaning)}", entity, source, sql, parent, settlement, ordered)
         return result
 
@@ -134,7 +136,7 @@ class _GroupCompiler:
             "spine": self.group.spine,
             "zone": self.zone,
             "columns": sorted(
-                [d.column.name, d.column.type, d.column.op or "", *map(_plain, d.key), _plain(d.clock), d.value.sql,
+                [d.column.name, d.column.type, d.column.op or "", *map(_plain, d.key), _plain(d.clock), str(d.value.sql),
                  str(d.window), str(d.lag), str(d.ahead), str(d.column.internal)]
                 for d in self.drafts
             ),
@@ -148,7 +150,7 @@ class _GroupCompiler:
 
     def _presence(self, key: StreamKey) -> tuple[StreamKey, Clock, FactValue]:
         clock = Clock()
-        return key, clock, self.streams.add(key, clock, "boolean", "true")
+        return key, clock, self.streams.add(key, clock, "boolean", TRUE)
 
     def _fail(self, place: Place, message: str) -> Exception:
         return self.catalogue.problem(self.group, place, message)
@@ -170,7 +172,7 @@ class _GroupCompiler:
             columns |= SETTLEMENT
         key: StreamKey = (self.group.record_identifier, item.source, entity_column, via, settlement)
         if via:
-            on = tuple((name, f"`{name}`") for name in self.catalogue.sources[via].key)
+            on = tuple((name, Sql.column(name)) for name in self.catalogue.sources[via].key)
             self.streams.parents[key] = Parent(via, on, (), self.group.record_identifier)
         self.presence.append(self._presence(key))
         named: dict[str, str] = {}
@@ -223,7 +225,7 @@ class _GroupCompiler:
                 raise self._fail(
                     (*place, "on", name), f"'{child.name}' has no column '{name}'{did_you_mean(name, child_columns)}"
                 )
-            on.append((name, self._parse((*place, "on", name), text, columns).spark()))
+            on.append((name, Sql.of(self._parse((*place, "on", name), text, columns))))
         amount = self._parse((*place, "amount"), spec.amount, child_columns)
         due = self._parse((*place, "due"), spec.due, columns)
         for name, expression in (("amount", amount), ("due", due)):
@@ -231,9 +233,7 @@ class _GroupCompiler:
                 raise self._fail((*place, name), f"'{expression.text}' is {expression.type}; it must be money")
         where = self._parse((*place, "where"), spec.where, child_columns, condition=True) if spec.where else None
         used = amount.columns | (where.columns if where else frozenset())
-        return Settlement(
-            spec.source, tuple(on), amount.spark(), where.spark() if where else "true", due.spark(), _masks(child, used)
-        )
+        return Settlement(spec.source, tuple(on), Sql.of(amount), _sql(where), Sql.of(due), _masks(child, used))
 
     def _feature(
         self,
@@ -373,36 +373,37 @@ def _masks(source: Source, used: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name, settled in source.mutable.items() if wanted & {name, *settled}))
 
 
-def _splits(by: Mapping[str, Pivot]) -> list[tuple[str, str]]:
-    """Each declared value with the SQL condition of its facts; `other` is everything else, null included."""
+def _splits(by: Mapping[str, Pivot]) -> list[tuple[str, Sql]]:
+    """Each declared value with the condition of its facts; `other` is everything else, null included."""
     result = []
     for column, values in by.items():
         if values == "map":
             continue
-        quoted = {value: "'" + value.replace("'", "''") + "'" for value in values if value != "other"}
+        name = Sql.column(column)
+        named = {value: Sql.text(value) for value in values if value != "other"}
         for value in values:
-            if value == "other":
-                condition = f"(`{column}` is null or `{column}` not in ({', '.join(quoted.values())}))" if quoted else "true"
+            if value != "other":
+                condition = Sql.filled("{0} = {1}", name, named[value])
+            elif named:
+                places = ", ".join(f"{{{place}}}" for place in range(1, len(named) + 1))
+                condition = Sql.filled(f"({{0}} is null or {{0}} not in ({places}))", name, *named.values())
             else:
-                condition = f"`{column}` = {quoted[value]}"
+                condition = TRUE
             result.append((value, condition))
     return result
 
 
-def _value_sql(operation: Operation, of: Expression | None, where: Expression | None, split: str | None) -> str:
-    conditions = [c for c in (f"({where.spark()})" if where else None, f"({split})" if split else None) if c]
-    condition = " and ".join(conditions)
-    if of is not None:
-        value = of.spark()
-    elif operation.judges:
-        return f"coalesce({condition}, false)"
-    else:
-        value = "true"
-    return f"case when {condition} then {value} end" if condition else value
+def _value_sql(operation: Operation, of: Expression | None, where: Expression | None, split: Sql | None) -> Sql:
+    conditions = [condition for condition in (_sql(where), split) if condition]
+    condition = Sql.filled(" and ".join(f"({{{place}}})" for place in range(len(conditions))), *conditions)
+    if of is None and operation.judges:
+        return Sql.filled("coalesce({0}, false)", condition)
+    value = Sql.of(of) if of else TRUE
+    return Sql.filled("case when {0} then {1} end", condition, value) if conditions else value
 
 
-def _sql(moment: Expression | None) -> str | None:
-    return moment.spark() if moment else None
+def _sql(expression: Expression | None) -> Sql | None:
+    return Sql.of(expression) if expression else None
 
 
 def _in_words(operation: Operation, feature: Aggregate | State) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from conf.specs import ColumnType, Scoring, Source
 from conf.windows import Window
+from transforms.feature_group.sql import Sql
 from transforms.operations import Operation
 
 LIFETIME = Window("lifetime")
@@ -18,11 +19,11 @@ Every = Literal["day", "month_end"]
 
 @dataclass(frozen=True)
 class FactValue:
-    """One value that facts keep: Spark SQL over the source's columns; null where the fact was filtered out."""
+    """One value that facts keep: SQL over the source's columns; null where the fact was filtered out."""
 
     name: str
     type: ColumnType
-    sql: str
+    sql: Sql
     ordered: bool = False  # whether an operation asks which of two facts of one moment came first
 
 
@@ -35,9 +36,9 @@ class Clock:
     rows. `daily`: for values of every day: what holds in the world and what is known are kept apart.
     """
 
-    at: str | None = None
-    from_: str | None = None
-    until: str | None = None
+    at: Sql | None = None
+    from_: Sql | None = None
+    until: Sql | None = None
     masks: tuple[str, ...] = ()
     settles: bool = False
     daily: bool = False
@@ -53,10 +54,10 @@ class Settlement:
     """`SettledBy`, compiled: SQL over the child's columns (`amount`, `where`) and the row's own (`on`, `due`)."""
 
     source: str
-    on: tuple[tuple[str, str], ...]
-    amount: str
-    where: str
-    due: str
+    on: tuple[tuple[str, Sql], ...]
+    amount: Sql
+    where: Sql | None
+    due: Sql
     masks: tuple[str, ...]
 
 
@@ -69,7 +70,7 @@ class Parent:
     """
 
     source: str
-    on: tuple[tuple[str, str], ...]
+    on: tuple[tuple[str, Sql], ...]
     columns: tuple[tuple[str, str], ...]  # the name here, and the parent's column
     entity: str | None = None  # the parent's column
 
@@ -79,20 +80,20 @@ class Member:
     """A source of a union: SQL over its columns for each of the union's columns that it has."""
 
     source: str
-    columns: tuple[tuple[str, ColumnType, str], ...]
+    columns: tuple[tuple[str, ColumnType, Sql], ...]
 
 
 @dataclass(frozen=True)
 class Stream:
     """A source prepared for one kind of entity, once for all groups: its facts on each clock.
 
-    `entity_sql`: the entity of a row, over its columns, its own and brought; where the parent brings it, the name `_entity`.
+    `entity_sql`: the entity of a row, over its columns, its own and brought; where the parent brings it, the column `_entity`.
     """
 
     name: str
     entity: str
     source: str
-    entity_sql: str
+    entity_sql: Sql
     parent: Parent | None
     settlement: Settlement | None
     clocks: Mapping[Clock, tuple[FactValue, ...]]
@@ -102,10 +103,6 @@ class Stream:
     def via(self) -> str | None:
         """The parent that brings the entity."""
         return self.parent.source if self.parent and self.parent.entity else None
-
-    @property
-    def entity_column(self) -> str:
-        return self.entity if self.via else self.entity_sql.strip("`")
 
     @property
     def sources(self) -> tuple[str, ...]:
