@@ -35,6 +35,7 @@ from conf.specs import (
     TimeColumn,
     UnionSource,
 )
+from conf.training_sets import Choice, TrainingSet
 from transforms.operations import OPERATIONS, Operation
 from transforms.operations.parameters import ascending, days_of, duration_in_days, number, percent, whole_number
 
@@ -43,7 +44,11 @@ Schema = dict[str, Any]
 DIALECT = "http://json-schema.org/draft-07/schema#"  # what every editor's YAML language server knows
 FOLDER = "conf/schemas"
 # By the folder of their files. Of two models, the first key of the second that is required tells it from the first.
-MODELS: Mapping[str, tuple[type[BaseModel], ...]] = {"sources": (Source, UnionSource), "feature_groups": (FeatureGroup,)}
+MODELS: Mapping[str, tuple[type[BaseModel], ...]] = {
+    "sources": (Source, UnionSource),
+    "feature_groups": (FeatureGroup,),
+    "training_sets": (TrainingSet,),
+}
 MODELINE = re.compile(r"# yaml-language-server: \$schema=(\S+)\n?")
 
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}  # every scalar is read as the text that was written
@@ -271,12 +276,18 @@ def _only_with(keys: Sequence[str], others: Sequence[str], *, needs: Sequence[st
     return [{"if": condition, "then": then, "else": absent(needs)}]
 
 
+def _choice(whole: Schema) -> Schema:
+    named = {"type": "array", "items": _TEXT, "minItems": 1}
+    return {"anyOf": [{"const": "all"}, named, whole], "description": whole["description"]}
+
+
 # Models that take more than a mapping of their fields, by a validator that comes before: how they are written.
 SHORT_FORMS: Mapping[type[BaseModel], Callable[[Schema], Schema]] = {
     Column: _column,
     FunctionColumn: _column,
     TimeColumn: _time_column,
     Example: _example,
+    Choice: _choice,
 }
 
 # What the validators that come after say, as far as a schema can.
@@ -299,6 +310,17 @@ RULES: Mapping[type[BaseModel], Schema] = {
         "allOf": [
             *_only_with(["function"], ["spine", "inputs", "derived", "blank_unless"], needs=["columns", "reads"]),
             {"if": {"not": {"required": ["function"]}}, "then": {"required": ["spine"]}},
+        ],
+    },
+    Choice: {"not": {"required": ["only", "all_but"]}},
+    TrainingSet: {
+        "properties": {"days_before": {"minimum": 1}},
+        "allOf": [
+            {"if": {"required": ["spine"]}, "then": {"required": ["target"], "properties": {"grain": {"const": "day"}}}},
+            {
+                "if": {"properties": {"grain": {"const": "event"}}, "required": ["grain"]},
+                "then": {"properties": {"days_before": {"const": 1}}},
+            },
         ],
     },
 }

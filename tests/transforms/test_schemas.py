@@ -10,10 +10,11 @@ import jsonschema
 import pytest
 import yaml
 
-from conf import specs
+from conf import specs, training_sets
 from conf.catalogue import Catalogue
 from conf.errors import DefinitionError
 from conf.specs import FeatureGroup, Source, Spec, UnionSource
+from conf.training_sets import TrainingSet
 from conf.yaml_file import load_model, parse_yaml
 from transforms.feature_group import compile_groups
 from transforms.operations import OPERATIONS
@@ -97,6 +98,23 @@ record_identifier: customer_id
 function: quality.orders:score
 reads: {sources: [orders]}
 columns: {quality: integer, verdict: {type: string, description: In words, scoring: forbidden}}
+"""
+TRAINING_SET = """\
+name: order_default
+record_identifier: customer_id
+features:
+  customer_orders: [order_count_7d]
+  customer_credit: {all_but: [cust_total_limit]}
+  customer_bnpl: all
+days_before: 2
+labels: {entity: customer, time: seen_at, targets: {bad: boolean}, carry: {weight: number}, null_values: [-999, none]}
+target:
+  horizon: 12mo
+  settling: 14d
+  inputs:
+    - source: orders
+      aggregates: [{name: bad, op: any, where: "amount < 0"}]
+spine: {every: 1mo, from: 2024-01-31, to: 2024-12-31}
 """
 EXPR = 'expr: "ratio(order_count_7d, order_count_life)"'
 SCORE = "score: {base: 500, minimum: 0, maximum: 1000, parts: [{of: open_count, bands: [{below: 0.5, points: -200}, {points: 100}], missing: 0}]}"
@@ -246,6 +264,42 @@ def test_a_union_and_a_group_that_a_function_makes():
     load_model(FeatureGroup, parse_yaml(FUNCTION, "x.yaml"))
 
 
+SPINE = "spine: {every: 1mo, from: 2024-01-31, to: 2024-12-31}\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "right"),
+    [
+        ("[order_count_7d]", "all", True),
+        ("[order_count_7d]", "{only: [order_count_7d]}", True),
+        (SPINE, "", True),
+        ("days_before: 2", "days_before: '3'", True),
+        ("days_before: 2\n", "grain: day\n", True),
+        (SPINE, "", True),
+        ("[order_count_7d]", "every", False),
+        ("[order_count_7d]", "[]", False),
+        ("[order_count_7d]", "{only: [a], all_but: [b]}", False),
+        ("[order_count_7d]", "{without: [b]}", False),
+        ("days_before: 2", "days_before: 0", False),
+        ("days_before: 2", "days_before: -1", False),
+        ("days_before: 2", "grain: event", False),
+        ("days_before: 2", "grain: hour", False),
+        ("horizon: 12mo", "horizon: life", False),
+        ("settling: 14d", "settling: 14", False),
+        ("targets: {bad: boolean}", "targets: {bad: flag}", False),
+        ("every: 1mo", "every: month", False),
+        ("from: 2024-01-31", "from: Jan 2024", False),
+        ("features:", "feature:", False),
+        ("  inputs:", "  input:", False),
+        (TRAINING_SET[TRAINING_SET.index("target:\n") : TRAINING_SET.index("spine:")], "", False),
+    ],
+)
+def test_a_training_set(written, instead, right):
+    assert written in TRAINING_SET
+    text = TRAINING_SET.replace(written, instead)
+    assert (says_yes(TrainingSet, text), loads(TrainingSet, text)) == (right, right)
+
+
 @pytest.mark.parametrize(
     ("model", "text"),
     [
@@ -327,7 +381,8 @@ BEYOND_A_SCHEMA = {specs.Source, specs.ScorePart, specs.Score, specs.Derived}
 
 
 def with_validator(mode: str) -> set[type[Spec]]:
-    models = [value for value in vars(specs).values() if isinstance(value, type) and issubclass(value, Spec)]
+    values = (*vars(specs).values(), *vars(training_sets).values())
+    models = [value for value in values if isinstance(value, type) and issubclass(value, Spec)]
     found = {model: model.__pydantic_decorators__.model_validators.values() for model in models}
     return {model for model, validators in found.items() if any(validator.info.mode == mode for validator in validators)}
 
