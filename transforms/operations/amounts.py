@@ -18,7 +18,7 @@ from transforms.operations.reducing import divided, in_units, rounded_quotient
 class Sum(Operation):
     """Sum of `of`; money exactly, in cents; numbers oldest first. An integer beyond 64 bits is null."""
 
-    name, takes, empty, in_words = "sum", NUMBERS, "0", "sum"
+    name, takes, empty, in_words = "sum", NUMBERS, "0", "sum of"
 
     def walks(self, values: Values) -> bool:
         return values.type == "number"
@@ -37,7 +37,7 @@ class Mean(Operation):
     Null for a total weight of 0. Facts without a weight are left out.
     """
 
-    name, takes, weighs, in_words = "mean", NUMBERS, True, "mean"
+    name, takes, weighs, in_words = "mean", NUMBERS, True, "mean of"
 
     @classmethod
     def type_of(cls, of: ColumnType | None) -> ColumnType:

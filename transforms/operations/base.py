@@ -76,10 +76,11 @@ class Operation(ABC):
 
     name: ClassVar[str]
     takes: ClassVar[frozenset[ColumnType]]  # the types `of` may have
-    in_words: ClassVar[str]  # `{n}` stands for the parameter n
+    in_words: ClassVar[str]  # what is said before the value or the facts; `{n}` stands for the parameter n
     gives: ClassVar[ColumnType | None] = None  # the type of the answer; None: that of `of`
     needs_of: ClassVar[bool] = True
     empty: ClassVar[str] = "null"  # what an empty window gives
+    null_when: ClassVar[str] = ""  # when the answer is null, where that isn't just when there is no fact
     judges: ClassVar[bool] = False  # `of` is a condition; without one, `where` is, and facts that fail it count as false
     ordered: ClassVar[bool] = False  # whether it matters which of two facts of one moment came first
     weighs: ClassVar[bool] = False  # whether it takes a weight
@@ -92,6 +93,12 @@ class Operation(ABC):
         type_ = cls.gives or of
         assert type_ is not None
         return type_
+
+    @classmethod
+    def nulls(cls, *, weighted: bool = False) -> str:
+        """When its answer is null, in words; empty when it never is."""
+        own = cls.null_when or ("there is no such fact" if cls.empty == "null" else "")
+        return " or ".join(filter(None, (own, "the weights add up to 0" if weighted else "")))
 
     @property
     def words(self) -> str:

@@ -42,7 +42,7 @@ class CloseCount(Operation):
     """How many facts have another at most `within` local days before them."""
 
     name, takes, needs_of, empty, looks_back = "close_count", ANY_TYPE, False, "0", True
-    in_words = "number, each at most {within} local days after another,"
+    in_words = "number, each at most {within} local days after another, of"
     gives = "integer"
     parameters = declared(within=Parameter("how many local days at most lie between", days_of))
 

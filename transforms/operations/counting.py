@@ -12,7 +12,7 @@ from transforms.operations.reducing import tally
 class Count(Operation):
     """How many facts have a value; all of them without `of`."""
 
-    name, takes, needs_of, empty, in_words = "count", ANY_TYPE, False, "0", "number"
+    name, takes, needs_of, empty, in_words = "count", ANY_TYPE, False, "0", "number of"
     gives = "integer"
 
     def walks(self, values: Values) -> bool:
@@ -35,7 +35,7 @@ class DistinctCount(Operation):
 class AnyTrue(Operation):
     """Whether the condition held for at least one fact; false of nothing."""
 
-    name, takes, needs_of, empty, judges, in_words = "any", frozenset({"boolean"}), False, "false", True, "whether any"
+    name, takes, needs_of, empty, judges, in_words = "any", frozenset({"boolean"}), False, "false", True, "whether any of"
     gives = "boolean"
 
     def walks(self, values: Values) -> bool:
@@ -48,7 +48,7 @@ class AnyTrue(Operation):
 class AllTrue(Operation):
     """Whether the condition held for every fact; null of nothing."""
 
-    name, takes, needs_of, judges, in_words = "all", frozenset({"boolean"}), False, True, "whether all"
+    name, takes, needs_of, judges, in_words = "all", frozenset({"boolean"}), False, True, "whether all of"
     gives = "boolean"
 
     def walks(self, values: Values) -> bool:

@@ -12,7 +12,7 @@ from transforms.operations.reducing import divided
 class Recency(Operation):
     """Local days from the day of the newest fact to D."""
 
-    name, takes, needs_of, in_words = "recency", ANY_TYPE, False, "local days since the last"
+    name, takes, needs_of, in_words = "recency", ANY_TYPE, False, "local days since the last of"
     gives = "integer"
 
     def walks(self, values: Values) -> bool:
@@ -26,7 +26,7 @@ class Recency(Operation):
 class Age(Operation):
     """Local days from the day of the oldest fact to D."""
 
-    name, takes, needs_of, in_words = "age", ANY_TYPE, False, "local days since the first"
+    name, takes, needs_of, in_words = "age", ANY_TYPE, False, "local days since the first of"
     gives = "integer"
 
     def walks(self, values: Values) -> bool:
@@ -41,6 +41,7 @@ class GapMean(Operation):
     """Mean gap in local days between consecutive facts; null for fewer than two."""
 
     name, takes, needs_of, in_words = "gap_mean", ANY_TYPE, False, "mean gap in local days between"
+    null_when = "there are fewer than two facts"
     gives = "number"
 
     def walks(self, values: Values) -> bool:
@@ -56,6 +57,7 @@ class GapMinimum(Operation):
     """Least gap in local days between consecutive facts; null for fewer than two."""
 
     name, takes, needs_of, in_words = "gap_min", ANY_TYPE, False, "least gap in local days between"
+    null_when = "there are fewer than two facts"
     gives = "integer"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -67,6 +69,7 @@ class GapMaximum(Operation):
     """Greatest gap in local days between consecutive facts; null for fewer than two."""
 
     name, takes, needs_of, in_words = "gap_max", ANY_TYPE, False, "greatest gap in local days between"
+    null_when = "there are fewer than two facts"
     gives = "integer"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -78,6 +81,7 @@ class GapDeviation(Operation):
     """Sample standard deviation of the gaps in local days between consecutive facts; null for fewer than two gaps."""
 
     name, takes, needs_of, in_words = "gap_std", ANY_TYPE, False, "sample standard deviation of the gaps in local days between"
+    null_when = "there are fewer than three facts"
     gives = "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:

@@ -20,7 +20,8 @@ from transforms.operations.reducing import divided, finite, from_mean, in_units,
 class Variance(Operation):
     """Sample variance; null for fewer than two values."""
 
-    name, takes, in_words = "variance", NUMBERS, "sample variance"
+    name, takes, in_words = "variance", NUMBERS, "sample variance of"
+    null_when = "there are fewer than two values"
     gives = "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -31,7 +32,8 @@ class Variance(Operation):
 class StandardDeviation(Operation):
     """Sample standard deviation; null for fewer than two values."""
 
-    name, takes, in_words = "std", NUMBERS, "sample standard deviation"
+    name, takes, in_words = "std", NUMBERS, "sample standard deviation of"
+    null_when = "there are fewer than two values"
     gives = "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -43,7 +45,8 @@ class StandardDeviation(Operation):
 class Variation(Operation):
     """Coefficient of variation: sample standard deviation over mean; null for fewer than three values and for a mean of 0."""
 
-    name, takes, in_words = "cv", NUMBERS, "coefficient of variation"
+    name, takes, in_words = "cv", NUMBERS, "coefficient of variation of"
+    null_when = "there are fewer than three values, or their mean is 0"
     gives = "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -57,7 +60,8 @@ class Variation(Operation):
 class Skewness(Operation):
     """Sample skewness, adjusted for size; null for fewer than three values, 0 where all are equal."""
 
-    name, takes, in_words = "skew", NUMBERS, "sample skewness"
+    name, takes, in_words = "skew", NUMBERS, "sample skewness of"
+    null_when = "there are fewer than three values"
     gives = "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -73,7 +77,8 @@ class Skewness(Operation):
 class Kurtosis(Operation):
     """Sample excess kurtosis, adjusted for size; null for fewer than four values, 0 where all are equal."""
 
-    name, takes, in_words = "kurtosis", NUMBERS, "sample excess kurtosis"
+    name, takes, in_words = "kurtosis", NUMBERS, "sample excess kurtosis of"
+    null_when = "there are fewer than four values"
     gives = "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -90,7 +95,8 @@ class Kurtosis(Operation):
 class Slope(Operation):
     """Least-squares slope of the value on the local day, a day; null for fewer than three facts or a single day."""
 
-    name, takes, in_words = "slope", NUMBERS, "least-squares slope a day"
+    name, takes, in_words = "slope", NUMBERS, "least-squares slope a day of"
+    null_when = "there are fewer than three facts, or all on one day"
     gives = "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
