@@ -71,6 +71,17 @@ class ValidationSettings(Spec):
     max_row_count_drop: Share
 
 
+class SnapshotSettings(Spec):
+    """How snapshots are made.
+
+    `restatement_horizon_days`: how many days back a late row of a source without a known time makes a day worth restating.
+    `days_at_once`: of a range, what one Spark job answers; more files are open at a time, and less is read again.
+    """
+
+    restatement_horizon_days: Annotated[int, Field(ge=0)]
+    days_at_once: Annotated[int, Field(gt=0)]
+
+
 class Settings(Spec):
     """One environment's places and sizes."""
 
@@ -85,6 +96,7 @@ class Settings(Spec):
     feature_store: FeatureStoreSettings
     personal_data: PersonalDataSettings
     validation: ValidationSettings
+    snapshots: SnapshotSettings
 
     @property
     def offline_uri(self) -> str:

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from stores.facts import BucketReader
-from stores.snapshots import DayWriter, SnapshotFile
+from stores.snapshots import DayWriter, Kind, SnapshotFile
 from stores.storage import Storage
-from transforms.answer import answer, on_spine, snapshot_schema
+from transforms.answer import MAXIMUM_CELLS, answer_groups, snapshot_schema
 from transforms.calendar import cut_off, day_number, iso_utc
 from transforms.feature_group import CompiledGroup
 from transforms.kernel import Facts, Queries
@@ -31,6 +31,7 @@ class BucketTask:
     groups: tuple[CompiledGroup, ...]
     days: Mapping[str, Mapping[date, str]]  # of each group: day and version
     readers: Mapping[str, BucketReader]
+    kind: Kind = "snapshots"
 
     @property
     def buckets(self) -> int:
@@ -68,6 +69,7 @@ def answer_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[s
             group.name,
             {day.isoformat(): version for day, version in task.days[group.name].items()},
             snapshot_schema(group),
+            task.kind,
         )
         for group in task.groups
     }
@@ -95,22 +97,34 @@ def _answer_bucket(task: BucketTask, bucket: int, writers: Mapping[str, DayWrite
     for name, table in tables.items():
         if table is not None:
             facts |= {(name, clock): part for clock, part in task.readers[name].facts(table, entities)}
+    for days, groups in _of_the_same_days(task).items():
+        event_times = {iso_utc(cut_off(day, task.zone)): day.isoformat() for day in days}
+        for some, queries in _in_slices(facts, len(entities), days, groups, task.zone):
+            for group, rows in answer_groups(groups, some, queries, entities, task.zone):
+                for event_time, as_of in event_times.items():
+                    of_day = rows if len(days) == 1 else rows.filter(pc.equal(rows["event_time"], event_time))
+                    if len(of_day):
+                        writers[group.name].write(as_of, of_day)
+
+
+def _of_the_same_days(task: BucketTask) -> dict[tuple[date, ...], list[CompiledGroup]]:
+    """The groups that are asked for the same days, which are answered together."""
+    found: dict[tuple[date, ...], list[CompiledGroup]] = {}
     for group in task.groups:
-        days = sorted(task.days[group.name])
-        queries = on_spine(group, facts, _every_entity(len(entities), days, task.zone), task.zone)
-        for rows in answer(group, facts, queries, entities, task.zone):
-            for day in days:
-                moment = rows if len(days) == 1 else rows.filter(pc.equal(rows["event_time"], _event_time(day, task.zone)))
-                if len(moment):
-                    writers[group.name].write(day.isoformat(), moment)
+        found.setdefault(tuple(sorted(task.days[group.name])), []).append(group)
+    return found
 
 
-def _every_entity(entities: int, days: Sequence[date], zone: str) -> Queries:
-    """Every entity at the cut-off of every day, sorted by entity."""
+def _in_slices(
+    facts: Mapping[tuple[str, str], Facts], entities: int, days: Sequence[date], groups: Sequence[CompiledGroup], zone: str
+) -> Iterator[tuple[dict[tuple[str, str], Facts], Queries]]:
+    """Runs of entities with their facts, and their queries at the cut-off of every day: what is answered at once is bounded."""
+    columns = sum(len(group.windows) + len(group.dailies) + len(group.derived) for group in groups)
+    at_once = max(MAXIMUM_CELLS // max(columns * len(days), 1), 1)
     numbers = np.array([day_number(day) for day in days], dtype=np.int64)
     cut_offs = np.array([cut_off(day, zone) for day in days], dtype=np.int64)
-    return Queries(np.repeat(np.arange(entities), len(days)), np.tile(numbers, entities), np.tile(cut_offs, entities))
-
-
-def _event_time(day: date, zone: str) -> str:
-    return iso_utc(cut_off(day, zone))
+    for start in range(0, entities, at_once):
+        end = min(start + at_once, entities)
+        mine = np.repeat(np.arange(start, end), len(days))
+        near = {place: one.take(slice(*np.searchsorted(one.entity, [start, end]))) for place, one in facts.items()}
+        yield near, Queries(mine, np.tile(numbers, end - start), np.tile(cut_offs, end - start))

@@ -19,13 +19,17 @@ _GROUP_COLUMNS = ("rows", "quarantined", "held_back", "published", "written", "s
 
 def show_start(job: Pipeline) -> None:
     """Say on stderr what is about to be done."""
-    days = f"{job.days[0]} to {job.days[-1]}" if len(job.days) > 1 else f"{job.days[0]}"
-    columns = sum(len(job.compiled.groups[group].columns) for group in job.groups)
+    request = job.request
+    asked = sorted({day for days in request.days.values() for day in days}) or [request.last]
+    days = f"{asked[0]} to {asked[-1]}" if len(asked) > 1 else f"{asked[0]}"
+    columns = sum(len(request.compiled.groups[group].columns) for group in request.groups)
     _console().print(
-        f"[bold]etr pipeline[/] as of {days} ({job.settings.time_zone}): {len(job.catalogue.sources)} sources from "
-        f"{job.settings.raw}, {len(job.groups)} feature groups with {columns} columns into {job.settings.lake}",
+        f"[bold]etr pipeline[/] as of {days} ({request.settings.time_zone}): {len(request.catalogue.sources)} sources from "
+        f"{request.settings.raw}, {len(request.groups)} feature groups with {columns} columns into {request.settings.lake}",
         highlight=False,
     )
+    for group, why in request.left_out.items():
+        _console().print(f"{group} is left out: {why}", highlight=False)
 
 
 def show_result(job: Pipeline, summary: Summary, seconds: float) -> None:
@@ -37,23 +41,31 @@ def show_result(job: Pipeline, summary: Summary, seconds: float) -> None:
         _show(console, "ledgers", _SOURCE_COLUMNS, _those(summary.tables, "curated/"))
         _show(console, "feature groups", _GROUP_COLUMNS, _those(summary.tables, "snapshots/"))
     quarantined = summary.counts.get("quarantined", 0)
-    lines = [f"{seconds:,.0f} s; lake: {job.lake.uri()}; offline store: {job.settings.offline_uri}"]
+    lake, settings = job.request.lake, job.request.settings
+    lines = [f"{seconds:,.0f} s; lake: {lake.uri()}; offline store: {settings.offline_uri}"]
     if quarantined:
-        lines.append(f"{quarantined:,} rows in quarantine, each with its reason: {job.lake.uri('quarantine', job.run_id)}")
+        lines.append(f"{quarantined:,} rows in quarantine, each with its reason: {lake.uri('quarantine', job.run_id)}")
+    if restated := summary.counts.get("restated", 0):
+        values = summary.counts["changed_values"]
+        lines.append(f"{restated:,} days restated, in which {values:,} values differ: {lake.uri('snapshots', '_diffs')}")
     console.print(*lines, sep="\n", highlight=False)
-    console.print("Next:", *(f"  {command}" for command in _next(job)), sep="\n", highlight=False, markup=False)
+    if commands := _next(job):
+        console.print("Next:", *(f"  {command}" for command in commands), sep="\n", highlight=False, markup=False)
 
 
 def _next(job: Pipeline) -> Sequence[str]:
-    group = job.groups[-1]
+    settings = job.request.settings
+    if not job.request.groups:
+        return ()
+    group = job.request.groups[-1]
     identifier = _some_identifier(job, group) or "ID"
-    where = f" --lake {job.settings.lake}" if job.settings.lake != "lake" else ""
-    offline = f"{job.settings.offline_uri}/*/sagemaker/*/offline-store/{group}-*/data/*/*/*/*/*.parquet"
+    where = f" --lake {settings.lake}" if settings.lake != "lake" else ""
+    offline = f"{settings.offline_uri}/*/sagemaker/*/offline-store/{group}-*/data/*/*/*/*/*.parquet"
     query = f"import duckdb; print(duckdb.sql(\\\"select * from '{offline}' limit 5\\\"))"
     return (
         f".venv/bin/etr get {group} {identifier}{where}",
         f'.venv/bin/python -c "{query}"',
-        f".venv/bin/etr serve --data {job.settings.lake}/feature_store --print-env",
+        f".venv/bin/etr serve --data {settings.lake}/feature_store --print-env",
     )
 
 
@@ -62,11 +74,12 @@ def _some_identifier(job: Pipeline, group: str) -> str | None:
 
     from stores.snapshots import SnapshotTable
 
-    snapshot = SnapshotTable(job.lake.storage, group).current(job.days[-1])
+    storage = job.request.lake.storage
+    snapshot = SnapshotTable(storage, group).current(job.request.days[group][-1])
     if snapshot is None or not snapshot.files:
         return None
-    entity = job.compiled.groups[group].entity
-    with job.lake.storage.open_input(snapshot.files[0].path) as stream:
+    entity = job.request.compiled.groups[group].entity
+    with storage.open_input(snapshot.files[0].path) as stream:
         for batch in pq.ParquetFile(stream).iter_batches(columns=[entity, "has_history"]):
             if True in (history := batch["has_history"].to_pylist()):
                 return str(batch[entity][history.index(True)])
@@ -74,7 +87,8 @@ def _some_identifier(job: Pipeline, group: str) -> str | None:
 
 
 def _those(tables: Mapping[str, Any], prefix: str) -> dict[str, Mapping[str, Any]]:
-    return {name.removeprefix(prefix): told for name, told in tables.items() if name.startswith(prefix)}
+    those = {name.removeprefix(prefix): told for name, told in tables.items() if name.startswith(prefix)}
+    return {name: told for name, told in those.items() if "left_out" not in told}
 
 
 def _show(console: Console, title: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -6,25 +6,25 @@ import json
 import math
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from conf.errors import EtrError, HeldBack, PublishError, UsageError
-from jobs.arguments import JobParser, load_settings_for
-from jobs.arguments import day as as_day
+from conf.errors import EtrError, HeldBack, PublishError
+from jobs.arguments import JobParser
 from jobs.feature_groups import features_of, online_features, wanted_feature_group
 from jobs.feature_store import feature_store
+from jobs.request import Days, add_days, made_days, read_request, refuse_hindsight
 from jobs.summary import Summary, run_job
+from jobs.tasks import run_in_tasks
 from jobs.unpublished import Day, GroupWork, target_of, targets
 from jobs.unpublished import pending as pending
 from jobs.validate import held_back_message
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import SparkSession
 
     from conf.settings import Settings
@@ -132,8 +132,7 @@ class IngestSummary:
 def run(
     *,
     compiled: Compiled,
-    groups: Sequence[str],
-    days: Sequence[date],
+    days: Days,
     lake: Lake,
     spark: SparkSession,
     settings: Settings,
@@ -146,8 +145,8 @@ def run(
     `now` (aware) becomes the rows' write time. Dead letters don't raise: call the summary's `raise_if_failed` when all is done.
     Raises: InputError for a day not computed or not judged; PublishError when counts don't add up, or a store refuses.
     """
-    there = targets(settings, groups)
-    works = [GroupWork.of(compiled.groups[name], days, lake, there.get(name)) for name in groups]
+    there = targets(settings, list(days))
+    works = [GroupWork.of(compiled.groups[name], asked, lake, there.get(name)) for name, asked in days.items()]
     for work in works:
         work.check()
     if not any(work.has_work() for work in works):
@@ -239,7 +238,7 @@ class _Publisher:
             work.log.begin(day, work.target, [offline[day].path(number) for number in range(len(offline[day].parts))])
         calls = [partial(write_part, offline[day], number) for day, number in tasks]
         files: dict[date, list[File]] = {day: [] for day in days}
-        for (day, _), told in zip(tasks, self._run(calls), strict=True):
+        for (day, _), told in zip(tasks, run_in_tasks(self.spark, calls), strict=True):
             files[day].append(File(**told))
         return {day: self._note(work, day, offline[day], files[day]) for day in days}
 
@@ -262,6 +261,7 @@ class _Publisher:
             types=features_of(work.group),
             told={"as_of": snapshot.as_of, "snapshot_version": snapshot.version},
             parts=tuple(parts) if event_time else (),
+            before=work.log.times_before(day, snapshot.version, work.target),
         )
 
     def _note(self, work: GroupWork, day: date, offline: OfflineDay, files: Sequence[OfflineFile]) -> DaySummary:
@@ -316,7 +316,7 @@ class _Publisher:
         )
         sending = self._sending(work, newest, features, work.log.begin_sending(note))
         calls = [partial(send_part, sending, number) for number in range(len(sending.parts))]
-        outcomes = [WriteOutcome(**{**told, "dead_letters": _letters(told)}) for told in self._run(calls)]
+        outcomes = [WriteOutcome(**{**told, "dead_letters": _letters(told)}) for told in run_in_tasks(self.spark, calls)]
         outcome = sum(outcomes, WriteOutcome())
         fit, _, _ = newest.counts
         if not outcome.sent == fit == outcome.written + outcome.skipped + outcome.dead:
@@ -389,34 +389,6 @@ class _Publisher:
 
         return FitRows(self.lake.storage, group.entity, day.verdict.quarantine_file if day.verdict else None)
 
-    def _run(self, calls: Sequence[Callable[[], Any]]) -> list[dict[str, Any]]:
-        """Make every call in a Spark task of its own: the fields of the dataclass that each returns.
-
-        Raises: PublishError with what a call raised.
-        """
-        if not calls:
-            return []
-        tasks = self.spark.range(0, len(calls), 1, len(calls))
-        rows = tasks.mapInArrow(partial(_do, tuple(calls)), "number long, told string").collect()
-        told = [json.loads(row["told"]) for row in sorted(rows, key=lambda row: row["number"])]
-        problems = [answer["problem"] for answer in told if "problem" in answer]
-        if problems:
-            raise PublishError("\n".join(dict.fromkeys(problems)))
-        return told
-
-
-def _do(calls: Sequence[Callable[[], Any]], batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Runs in a worker. A problem that a user can mend is told, not raised: Spark would only try again and bury its message."""
-    import pyarrow
-
-    for batch in batches:
-        for number in batch["id"].to_pylist():
-            try:
-                told = asdict(calls[number]())
-            except EtrError as problem:
-                told = {"problem": str(problem)}
-            yield pyarrow.RecordBatch.from_pydict({"number": [number], "told": [json.dumps(told)]})
-
 
 def _letters(told: Mapping[str, Any]) -> tuple[Any, ...]:
     from stores.protocols import DeadLetter
@@ -429,60 +401,40 @@ def _letters(told: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = JobParser("ingest", "Publish snapshots to the offline store, and the newest day to the online store.")
-    parser.add_argument("--from", dest="first", type=as_day, metavar="YYYY-MM-DD", help="the first day of a range")
-    parser.add_argument("--to", dest="last", type=as_day, metavar="YYYY-MM-DD", help="its last day (default: the as-of day)")
+    add_days(parser)
+    refuse_hindsight(parser)
     parser.add_argument("--wait", type=int, default=60, metavar="SECONDS", help="how long to wait for another run (default: 60)")
     return run_job(parser, _work, argv)
 
 
 def _work(arguments: Namespace, run_id: str) -> Summary:
-    settings = load_settings_for(arguments)
-    from conf.catalogue import load_catalogue  # what follows takes longer than a wrong argument should
-    from jobs.pipeline import as_of_day
-    from jobs.progress import Progress
-    from stores.lake import Lake
-    from transforms.feature_group import compile_groups
-
-    catalogue = load_catalogue(arguments.conf)
-    compiled = compile_groups(catalogue, settings.time_zone)
-    groups = [group.name for group in catalogue.select(arguments.groups)]
-    last = as_of_day(arguments.last or arguments.as_of, catalogue, settings.time_zone)
-    first = arguments.first or last
-    if first > last:
-        raise UsageError(f"etr ingest: --from {first} is later than --to {last}")
-    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    lake = Lake(settings.lake)
-    unpublished = pending(compiled, groups, days, lake, settings)
+    request = read_request(arguments)
+    request.say_who_is_left_out()
+    days, left_out = made_days(request), request.tables_left_out()
+    compiled, lake, settings = request.compiled, request.lake, request.settings
+    unpublished = pending(compiled, days, lake, settings)
     if arguments.dry_run:
-        return Summary("ingest", run_id, tables={"would": [f"publish {item}" for item in unpublished]})
+        return Summary("ingest", run_id, tables={"would": [f"publish {item}" for item in unpublished]} | left_out)
     if not unpublished:
-        return Summary("ingest", run_id, counts={"published": 0, "written": 0})
-    works = [GroupWork.of(compiled.groups[name], days, lake, None) for name in groups]
+        return Summary("ingest", run_id, counts={"published": 0, "written": 0}, tables=left_out)
+    works = [GroupWork.of(compiled.groups[name], asked, lake, None) for name, asked in days.items()]
     for work in works:
         work.check()
     verdicts = [known.verdict for work in works for known in work.found.values() if known.verdict is not None]
-    if all(not verdict.passed for verdict in verdicts):
+    if all(item.held_back for item in unpublished):
         raise HeldBack(held_back_message(verdicts, lake))
+    from jobs.progress import Progress
     from jobs.session import open_session
 
-    with lake.hold([f"published/{group}" for group in groups], run_id, arguments.wait), Progress() as progress:
+    with lake.hold([f"published/{group}" for group in days], run_id, arguments.wait), Progress() as progress:
         with progress.step("Spark starts"):
             spark = open_session(settings)
-        summary = run(
-            compiled=compiled,
-            groups=groups,
-            days=days,
-            lake=lake,
-            spark=spark,
-            settings=settings,
-            run_id=run_id,
-            progress=progress,
-        )
+        summary = run(compiled=compiled, days=days, lake=lake, spark=spark, settings=settings, run_id=run_id, progress=progress)
     summary.raise_if_failed(lake)
     held_back = held_back_message(verdicts, lake)
     if held_back:
         raise HeldBack(held_back)
-    return Summary("ingest", run_id, counts=summary.counts, tables=table_summaries(summary))
+    return Summary("ingest", run_id, counts=summary.counts, tables=table_summaries(summary) | left_out)
 
 
 def table_summaries(summary: IngestSummary) -> dict[str, dict[str, Any]]:

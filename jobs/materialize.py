@@ -1,146 +1,217 @@
-"""Computes snapshots: curated ledgers -> facts in buckets -> one row an entity and as-of day."""
+"""Computes snapshots: curated ledgers -> facts in buckets -> one row an entity and as-of day, for a day or a range of days."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import SparkSession
-
-from conf.errors import PublishError, UsageError
-from jobs.answer_buckets import BucketTask, answer_in_spark
-from jobs.arguments import JobParser, load_settings_for
-from jobs.arguments import day as as_day
-from jobs.prepare_facts import bring_up_to_date
-from jobs.progress import Progress
+from conf.errors import PublishError
+from jobs.arguments import JobParser
+from jobs.due import Ledgers, Wanted, find_due, say_what_to_restate
+from jobs.request import Days, Request, Restating, add_days, read_request
 from jobs.summary import Summary, run_job
-from stores.facts import BucketReader
-from stores.lake import CurateCommit, Lake
-from stores.snapshots import Snapshot, SnapshotTable, sort_by_day
-from stores.storage import Storage
-from transforms.answer import snapshot_schema
-from transforms.calendar import cut_off
-from transforms.feature_group import Compiled
+from stores.snapshots import Kind, Restatement, Snapshot, SnapshotFile, SnapshotTable, sort_by_day
 
-ENGINE = "1"  # raised when the same definition on the same rows gives another number
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
+    from jobs.progress import Progress
+    from stores.facts import BucketReader
+    from stores.lake import Lake
+    from stores.lease import Lease
+    from transforms.feature_group import Compiled
 
-@dataclass(frozen=True)
-class Wanted:
-    """A group's day that has to be made."""
-
-    group: str
-    day: date
-    version: str
+HORIZON = timedelta(days=35)
+DAYS_AT_ONCE = 31
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class MaterializeSummary:
-    """`made`: the versions made by this run; `current`: every version asked for, made now or before."""
+    """`made`: the versions made by this run; `confirmed`: those computed again that came out the same.
+
+    `current`: the version of every day asked for or made, made now or before. `to_restate`: days made before that should be
+    made again and weren't.
+    """
 
     made: tuple[Snapshot, ...]
+    confirmed: tuple[Snapshot, ...]
     current: tuple[Snapshot, ...]
+    to_restate: tuple[Wanted, ...]
+
+    @property
+    def restated(self) -> tuple[Snapshot, ...]:
+        """Those of `made` that differ from what was there before."""
+        return tuple(snapshot for snapshot in self.made if snapshot.restates)
+
+    @property
+    def days(self) -> dict[str, tuple[date, ...]]:
+        """The days of `current`, by group."""
+        days: dict[str, list[date]] = {}
+        for snapshot in self.current:
+            days.setdefault(snapshot.group, []).append(snapshot.day)
+        return {group: tuple(sorted(found)) for group, found in days.items()}
 
 
-def wanted(compiled: Compiled, groups: Sequence[str], days: Sequence[date], lake: Lake) -> list[Wanted]:
-    """The group days whose current version isn't what today's definitions and ledgers make. No Spark.
-
-    A curate commit matters to a day when any of its rows counts at that day's cut-off: what was known late never changes what
-    an earlier day should have said.
-    """
-    commits = {name: lake.curated(name).commits() for name in sorted({s for g in groups for s in _sources(compiled, g)})}
-    result = []
-    for name in groups:
-        table = SnapshotTable(lake.storage, name)
-        for day in days:
-            version = snapshot_version(compiled, name, day, commits)
-            current = table.current(day)
-            if current is None or current.version != version:
-                result.append(Wanted(name, day, version))
-    return result
-
-
-def snapshot_version(compiled: Compiled, group: str, day: date, commits: Mapping[str, Sequence[CurateCommit]]) -> str:
-    """The hash of the definition's version, the calendar, and the curated versions that matter to the day."""
-    moment = cut_off(day, compiled.zone)
-    read = {
-        source: max(
-            (c.version for c in commits[source] if c.earliest_effect is not None and c.earliest_effect <= moment), default=-1
-        )
-        for source in _sources(compiled, group)
-    }
-    meaning = [ENGINE, compiled.groups[group].version, compiled.zone, day.isoformat(), sorted(read.items())]
-    return hashlib.sha256(json.dumps(meaning).encode()).hexdigest()[:16]
+def tables_written(compiled: Compiled, groups: Collection[str], kind: Kind = "snapshots") -> list[str]:
+    """The tables on which a run over these groups holds the lease."""
+    entities = {compiled.groups[group].entity for group in groups}
+    return [*(f"facts/{entity}" for entity in sorted(entities)), *(f"{kind}/{group}" for group in groups)]
 
 
 def run(
     *,
     compiled: Compiled,
-    groups: Sequence[str],
-    days: Sequence[date],
+    days: Days,
     lake: Lake,
     spark: SparkSession,
     run_id: str,
     progress: Progress,
+    restating: Restating = "asked",
+    horizon: timedelta = HORIZON,
+    days_at_once: int = DAYS_AT_ONCE,
+    kind: Kind = "snapshots",
+    wait_seconds: float = 0.0,
 ) -> MaterializeSummary:
-    """Make what is missing of `days`: one Delta commit a group and day. Days already made are left alone."""
-    missing = wanted(compiled, groups, days, lake)
+    """Make what is missing of `days`, and again what should be restated: one Delta commit a group and day, oldest day first.
+
+    Days already made are left alone, so a run that died is finished by the same call. A range is made in chunks of
+    `days_at_once` days: memory depends on the chunk, not on the range. The ledgers stand still only while facts are prepared.
+    Raises: LeaseError when another run writes the same tables; PublishError for a day on which no entity has a row.
+    """
     made: list[Snapshot] = []
-    for entity in dict.fromkeys(compiled.groups[item.group].entity for item in missing):
-        work = [item for item in missing if compiled.groups[item.group].entity == entity]
-        streams = dict.fromkeys(stream for item in work for stream in compiled.groups[item.group].streams)
-        readers = bring_up_to_date(compiled, streams, lake, spark, progress)
-        made += _answer(compiled, work, readers, lake, spark, run_id, progress)
-    current = [SnapshotTable(lake.storage, group).current(day) for group in groups for day in days]
-    return MaterializeSummary(tuple(made), tuple(snapshot for snapshot in current if snapshot))
+    confirmed: list[Snapshot] = []
+    with lake.hold(tables_written(compiled, days, kind), run_id, wait_seconds) as held:
+        leases = {lease.table: lease for lease in held}
+        with lake.hold(_ledgers_read(compiled, days), run_id, wait_seconds):
+            ledgers = Ledgers.of(compiled, list(days), lake)
+            due = find_due(ledgers, days, lake, restating=restating, horizon=horizon, kind=kind)
+            readers = _prepare(compiled, due.make, lake, spark, progress)
+        maker = _Maker(compiled, ledgers, lake, spark, run_id, readers, leases, kind)
+        if due.make:
+            with progress.step("snapshots", total=len(due.make)) as step:
+                for chunk in _chunks(due.make, days_at_once):
+                    for snapshot, stands in maker.make(chunk):
+                        (confirmed if stands else made).append(snapshot)
+                        step.advance(note=f"{snapshot.group} as of {snapshot.as_of}: {snapshot.rows:,} rows")
+    asked = {(group, day) for group, some in days.items() for day in some} | {(w.group, w.day) for w in due.make}
+    current = (SnapshotTable(lake.storage, group, kind).current(day) for group, day in sorted(asked))
+    return MaterializeSummary(tuple(made), tuple(confirmed), tuple(filter(None, current)), due.to_restate)
 
 
-def _sources(compiled: Compiled, group: str) -> tuple[str, ...]:
-    return compiled.sources_of(compiled.groups[group])
+def _ledgers_read(compiled: Compiled, groups: Collection[str]) -> list[str]:
+    return [f"curated/{source}" for group in groups for source in compiled.sources_of(compiled.groups[group])]
 
 
-def _answer(
-    compiled: Compiled,
-    work: Sequence[Wanted],
-    readers: Mapping[str, BucketReader],
-    lake: Lake,
-    spark: SparkSession,
-    run_id: str,
-    progress: Progress,
-) -> list[Snapshot]:
-    days: dict[str, dict[date, str]] = {}
-    for item in work:
-        days.setdefault(item.group, {})[item.day] = item.version
-    groups = tuple(compiled.groups[name] for name in days)
-    with progress.step(f"snapshots of {', '.join(days)}", total=len(work)) as step:
-        for item in work:
-            _remove_leftovers(lake.storage, item)
-        files = answer_in_spark(BucketTask(lake.storage, compiled.zone, groups, days, readers), spark)
-        made = []
-        for group in groups:
-            by_day = sort_by_day(files[group.name])
-            for day, version in days[group.name].items():
-                read = {source: lake.curated(source).version() for source in compiled.sources_of(group)}
-                told = {source: -1 if version is None else version for source, version in read.items()}
-                found = by_day.get(day.isoformat(), ())
-                snapshot = Snapshot(group.name, day.isoformat(), version, group.version, told, run_id, found)
-                SnapshotTable(lake.storage, group.name).commit(snapshot, snapshot_schema(group))
-                made.append(snapshot)
-                step.advance(note=f"{snapshot.rows:,} rows")
-    return made
+def _prepare(
+    compiled: Compiled, work: Sequence[Wanted], lake: Lake, spark: SparkSession, progress: Progress
+) -> Mapping[str, BucketReader]:
+    if not work:
+        return {}
+    from jobs.prepare_facts import bring_up_to_date
+
+    streams = dict.fromkeys(stream for wanted in work for stream in compiled.groups[wanted.group].streams)
+    return bring_up_to_date(compiled, streams, lake, spark, progress)
 
 
-def _remove_leftovers(storage: Storage, item: Wanted) -> None:
-    """Files of a run that died before it committed this version."""
-    folder = f"snapshots/{item.group}/as_of={item.day.isoformat()}/snapshot_version={item.version}"
-    for file in list(storage.list(folder)):
-        storage.delete(file.path)
+def _chunks(work: Sequence[Wanted], days_at_once: int) -> Iterator[list[Wanted]]:
+    days = sorted({wanted.day for wanted in work})
+    for start in range(0, len(days), days_at_once):
+        chunk = set(days[start : start + days_at_once])
+        yield [wanted for wanted in work if wanted.day in chunk]
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes versions of days from facts that are up to date."""
+
+    compiled: Compiled
+    ledgers: Ledgers
+    lake: Lake
+    spark: SparkSession
+    run_id: str
+    readers: Mapping[str, BucketReader]
+    leases: Mapping[str, Lease]
+    kind: Kind
+
+    def make(self, work: Sequence[Wanted]) -> Iterator[tuple[Snapshot, bool]]:
+        """Answer, compare with what is current, commit: each version, oldest day first, and whether the current one stands."""
+        kept = {wanted: found for wanted in work if (found := self._table(wanted).find(wanted.day, wanted.version))}
+        answered = self._answer([wanted for wanted in work if wanted not in kept])
+        versions = {wanted: self._version(wanted, kept[wanted].files if wanted in kept else answered[wanted]) for wanted in work}
+        restatements = self._compare(versions)
+        for wanted in work:
+            table, lease = self._table(wanted), self.leases[f"{self.kind}/{wanted.group}"]
+            made, restates = versions[wanted], restatements.get(wanted)
+            if not made.rows:
+                raise PublishError(f"{made.group}: no entity has a row as of {made.as_of}; is its spine's source empty?")
+            if restates is not None and restates.is_none and wanted.current is not None:
+                yield table.confirm(wanted.current, made, lease), True
+                continue
+            made = replace(made, restates=restates)
+            if wanted in kept:
+                table.restore(made, lease)
+            else:
+                from transforms.answer import snapshot_schema
+
+                table.commit(made, snapshot_schema(self.compiled.groups[made.group]), lease)
+            yield made, False
+
+    def _table(self, wanted: Wanted) -> SnapshotTable:
+        return SnapshotTable(self.lake.storage, wanted.group, self.kind)
+
+    def _answer(self, work: Sequence[Wanted]) -> dict[Wanted, tuple[SnapshotFile, ...]]:
+        """The files of each version, one Spark job an entity."""
+        from jobs.answer_buckets import BucketTask, answer_in_spark
+
+        files: dict[Wanted, tuple[SnapshotFile, ...]] = {}
+        for entity in dict.fromkeys(self.compiled.groups[wanted.group].entity for wanted in work):
+            mine = [wanted for wanted in work if self.compiled.groups[wanted.group].entity == entity]
+            days: dict[str, dict[date, str]] = {}
+            for wanted in mine:
+                self._table(wanted).remove_leftovers(wanted.day, wanted.version)
+                days.setdefault(wanted.group, {})[wanted.day] = wanted.version
+            groups = tuple(self.compiled.groups[name] for name in days)
+            streams = {stream: self.readers[stream] for group in groups for stream in group.streams}
+            task = BucketTask(self.lake.storage, self.compiled.zone, groups, days, streams, self.kind)
+            written = {group: sort_by_day(some) for group, some in answer_in_spark(task, self.spark).items()}
+            files |= {wanted: written[wanted.group].get(wanted.day.isoformat(), ()) for wanted in mine}
+        return files
+
+    def _version(self, wanted: Wanted, files: tuple[SnapshotFile, ...]) -> Snapshot:
+        return Snapshot(
+            group=wanted.group,
+            as_of=wanted.day.isoformat(),
+            version=wanted.version,
+            definition=self.compiled.groups[wanted.group].version,
+            curated=self.ledgers.newest(wanted.group),
+            run_id=self.run_id,
+            files=files,
+            kind=self.kind,
+        )
+
+    def _compare(self, versions: Mapping[Wanted, Snapshot]) -> dict[Wanted, Restatement]:
+        """How each version that replaces another differs from it, a Spark task each."""
+        from jobs.tasks import run_in_tasks
+        from stores.differences import Comparison
+
+        replacing = {wanted: made for wanted, made in versions.items() if wanted.current is not None and made.files}
+        calls = []
+        for wanted, made in replacing.items():
+            assert wanted.current is not None
+            path = self._table(wanted).diff_path(wanted.day, wanted.current.version, wanted.version)
+            entity = self.compiled.groups[wanted.group].entity
+            comparison = Comparison(self.lake.storage, entity, wanted.current, made, wanted.reasons, path)
+            calls.append(partial(Comparison.restatement, comparison))
+        told = run_in_tasks(self.spark, calls)
+        return {wanted: Restatement.of(answer) for wanted, answer in zip(replacing, told, strict=True)}
 
 
 # ---- the job
@@ -148,60 +219,99 @@ def _remove_leftovers(storage: Storage, item: Wanted) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = JobParser("materialize", "Ledgers to snapshots: all features of a group as of a day, or of every day of a range.")
-    parser.add_argument("--from", dest="first", type=as_day, metavar="YYYY-MM-DD", help="the first day of a range")
-    parser.add_argument("--to", dest="last", type=as_day, metavar="YYYY-MM-DD", help="its last day (default: the as-of day)")
+    add_days(parser, restate=True)
+    parser.add_argument(
+        "--hindsight",
+        action="store_true",
+        help="today's knowledge about past days, for study: into hindsight/<group>, never published",
+    )
+    parser.add_argument("--wait", type=int, default=60, metavar="SECONDS", help="how long to wait for another run (default: 60)")
     return run_job(parser, _work, argv)
 
 
 def _work(arguments: Namespace, run_id: str) -> Summary:
-    settings = load_settings_for(arguments)
-    from conf.catalogue import load_catalogue
-    from jobs.pipeline import as_of_day
-    from jobs.session import open_session
-    from transforms.feature_group import compile_groups
-
-    catalogue = load_catalogue(arguments.conf)
-    compiled = compile_groups(catalogue, settings.time_zone)
-    groups = [group.name for group in catalogue.select(arguments.groups)]
-    last = as_of_day(arguments.last or arguments.as_of, catalogue, settings.time_zone)
-    first = arguments.first or last
-    if first > last:
-        raise UsageError(f"etr materialize: --from {first} is later than --to {last}")
-    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    lake = Lake(settings.lake)
-    missing = wanted(compiled, groups, days, lake)
+    request = read_request(arguments)
+    request.say_who_is_left_out()
+    due = find_due(
+        Ledgers.of(request.compiled, request.groups, request.lake),
+        request.days,
+        request.lake,
+        restating=request.restating,
+        horizon=request.horizon,
+        kind=request.kind,
+    )
+    left_out = request.tables_left_out()
     if arguments.dry_run:
-        return Summary("materialize", run_id, tables={"would": [f"compute {item.group} as of {item.day}" for item in missing]})
-    if not missing:
-        return Summary("materialize", run_id, counts={"made": 0, "rows": 0})
-    entities = {compiled.groups[group].entity for group in groups}
-    tables = [*(f"facts/{entity}" for entity in sorted(entities)), *(f"snapshots/{group}" for group in groups)]
-    with lake.hold(tables, run_id), Progress() as progress:
+        would = {"would": [str(wanted) for wanted in due.make], "to_restate": [str(wanted) for wanted in due.to_restate]}
+        return Summary("materialize", run_id, tables=would | left_out)
+    if not due.make:
+        say_what_to_restate(due.to_restate)
+        return Summary("materialize", run_id, counts={"made": 0, "rows": 0, "to_restate": len(due.to_restate)}, tables=left_out)
+    from jobs.progress import Progress
+    from jobs.session import open_session
+
+    with Progress() as progress, ExitStack() as stack:
+        tables = tables_written(request.compiled, request.groups, request.kind)
+        stack.enter_context(request.lake.hold(tables, run_id, arguments.wait))
         with progress.step("Spark starts"):
-            spark = open_session(settings)
-        result = run(compiled=compiled, groups=groups, days=days, lake=lake, spark=spark, run_id=run_id, progress=progress)
-    check_rows(result.made)
-    counts = {"made": len(result.made), "rows": sum(snapshot.rows for snapshot in result.made)}
-    return Summary("materialize", run_id, counts=counts, tables=table_summaries(result))
+            spark = open_session(request.settings)
+        result = run(
+            compiled=request.compiled,
+            days=request.days,
+            lake=request.lake,
+            spark=spark,
+            run_id=run_id,
+            progress=progress,
+            restating=request.restating,
+            horizon=request.horizon,
+            days_at_once=request.settings.snapshots.days_at_once,
+            kind=request.kind,
+            wait_seconds=arguments.wait,
+        )
+    _say_what_was_made(result, request)
+    return Summary("materialize", run_id, counts=counts_of(result), tables=table_summaries(result, request.kind) | left_out)
 
 
-def table_summaries(result: MaterializeSummary) -> dict[str, dict[str, Any]]:
+def counts_of(result: MaterializeSummary) -> dict[str, int]:
+    return {
+        "made": len(result.made),
+        "rows": sum(snapshot.rows for snapshot in result.made),
+        "restated": len(result.restated),
+        "confirmed": len(result.confirmed),
+        "changed_values": sum(sum(s.restates.values.values()) for s in result.restated if s.restates),
+        "to_restate": len(result.to_restate),
+    }
+
+
+def table_summaries(result: MaterializeSummary, kind: Kind = "snapshots") -> dict[str, dict[str, Any]]:
     """What was made of each group, as a job's summary tells it."""
+    made, confirmed = ({(s.group, s.as_of) for s in some} for some in (result.made, result.confirmed))
     told: dict[str, dict[str, Any]] = {}
     for snapshot in result.current:
-        table = told.setdefault(f"snapshots/{snapshot.group}", {"days": 0, "made": 0, "rows": 0})
+        empty = {"days": 0, "made": 0, "rows": 0, "restated": 0, "confirmed": 0, "changed_entities": 0, "changed_values": 0}
+        table = told.setdefault(f"{kind}/{snapshot.group}", empty)
         table["days"] += 1
-        if snapshot in result.made:
-            table["made"] += 1
-            table["rows"] += snapshot.rows
+        table["confirmed"] += (snapshot.group, snapshot.as_of) in confirmed
+        if (snapshot.group, snapshot.as_of) not in made:
+            continue
+        table["made"] += 1
+        table["rows"] += snapshot.rows
+        if snapshot.restates:
+            table["restated"] += 1
+            table["changed_entities"] += snapshot.restates.entities
+            table["changed_values"] += sum(snapshot.restates.values.values())
     return told
 
 
-def check_rows(snapshots: Sequence[Snapshot]) -> None:
-    """Raises PublishError for a day without any row: an empty spine is a mistake, not a result."""
-    for snapshot in snapshots:
-        if not snapshot.rows:
-            raise PublishError(f"{snapshot.group}: no entity has a row as of {snapshot.as_of}; is its spine's source empty?")
+def _say_what_was_made(result: MaterializeSummary, request: Request) -> None:
+    if request.hindsight:
+        where = ", ".join(request.lake.uri("hindsight", group) for group in request.groups)
+        _log.warning(
+            "this is hindsight, today's knowledge about past days and not what was known then: for study, and never"
+            " published; it lies in %s",
+            where,
+        )
+    say_what_to_restate(result.to_restate)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from jobs.validate import Verdict, verdict_of
 
 if TYPE_CHECKING:
     from conf.settings import Settings
+    from jobs.request import Days
     from stores.lake import Lake
     from stores.published import Published, Target
     from stores.snapshots import Snapshot
@@ -25,35 +26,54 @@ DATABASE = "feature_store.sqlite"
 
 @dataclass(frozen=True)
 class Unpublished:
-    """A group's day that isn't published: `offline`, or `online` where it would be what is served."""
+    """A group's day that isn't published: `offline`, or `online` where it would be what is served.
+
+    `held_back`: it was judged and isn't fit, so that publishing does nothing about it.
+    """
 
     group: str
     day: date
     offline: bool
     online: bool
+    held_back: bool
 
     def __str__(self) -> str:
         where = " and ".join(name for name, due in (("offline", self.offline), ("online", self.online)) if due)
         return f"{self.group} as of {self.day} {where}"
 
 
-def pending(compiled: Compiled, groups: Sequence[str], days: Sequence[date], lake: Lake, settings: Settings) -> list[Unpublished]:
+def pending(compiled: Compiled, days: Days, lake: Lake, settings: Settings) -> list[Unpublished]:
     """The group days that aren't published as asked; a day not computed, not judged or held back is among them. No Spark.
 
     Starts no server: an embedded Feature Store is looked up in its folder.
     """
-    there = targets(settings, groups)
+    there = targets(settings, list(days))
     result = []
-    for name in groups:
-        work = GroupWork.of(compiled.groups[name], days, lake, there.get(name))
+    for name, asked in days.items():
+        work = GroupWork.of(compiled.groups[name], asked, lake, there.get(name))
         offline = work.due_offline()
         newest = work.due_online()
         online = [newest.snapshot.day] if newest else []
         if offline and offline[-1] == work.days[-1] and work.is_open(offline[-1]) and is_online(work.group):
             online = offline[-1:]
         for day in sorted({*offline, *online}):
-            result.append(Unpublished(name, day, day in offline, day in online))
+            held_back = not work.is_fit(day) and not work.is_open(day)
+            result.append(Unpublished(name, day, day in offline, day in online, held_back))
     return result
+
+
+def restated_and_unpublished(groups: Sequence[str], lake: Lake, settings: Settings) -> Days:
+    """The days of which an earlier version is published, and the restated one that is current isn't. No Spark."""
+    from stores.published import Published
+    from stores.snapshots import SnapshotTable
+
+    there = targets(settings, groups)
+    found: dict[str, tuple[date, ...]] = {}
+    for group, target in there.items():
+        log, made = Published(lake.storage, group), SnapshotTable(lake.storage, group)
+        current = ((day, made.current(day)) for day in log.days())
+        found[group] = tuple(day for day, s in current if s and s.restates and log.find(day, s.version, target) is None)
+    return found
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from conf.errors import HeldBack, InputError, PublishError
-from jobs.arguments import JobParser, load_settings_for
+from jobs.arguments import JobParser
+from jobs.request import Days, add_days, made_days, read_request, refuse_hindsight
 from jobs.summary import Summary, run_job
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def run(
     """
     from transforms.calendar import cut_off, moment
 
+    for hindsight in (asked for asked in snapshots if asked.kind == "hindsight"):
+        raise InputError(f"{hindsight.group} as of {hindsight.as_of} is hindsight: for study, never judged or published")
     judge = _Judge(catalogue, compiled, written, lake, settings)
     when = now or datetime.now(UTC)
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.as_of, snapshot.group))
@@ -400,79 +403,73 @@ def _read(lake: Lake, path: str) -> Verdict | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = JobParser("validate", "Hold a day's snapshots against their expectations.")
+    parser = JobParser("validate", "Hold the snapshots of a day, or of every day of a range, against their expectations.")
+    add_days(parser)
+    refuse_hindsight(parser)
     return run_job(parser, _work, argv)
 
 
 def _work(arguments: Namespace, run_id: str) -> Summary:
-    settings = load_settings_for(arguments)
-    from conf.catalogue import load_catalogue  # what follows takes longer than a wrong argument should
-    from jobs.pipeline import as_of_day
-    from jobs.progress import Progress
-    from stores.lake import Lake
-    from transforms.feature_group import compile_groups
-
-    catalogue = load_catalogue(arguments.conf)
-    compiled = compile_groups(catalogue, settings.time_zone)
-    groups = [group.name for group in catalogue.select(arguments.groups)]
-    written = load_rules(arguments.conf, catalogue, compiled)
-    lake = Lake(settings.lake)
-    snapshots = _current(groups, as_of_day(arguments.as_of, catalogue, settings.time_zone), lake)
+    request = read_request(arguments)
+    request.say_who_is_left_out()
+    written = load_rules(arguments.conf, request.catalogue, request.compiled)
+    snapshots = _current(made_days(request), request.lake)
+    judge: dict[str, Any] = {
+        "snapshots": snapshots,
+        "catalogue": request.catalogue,
+        "compiled": request.compiled,
+        "written": written,
+        "lake": request.lake,
+        "settings": request.settings,
+    }
+    left_out = request.tables_left_out()
     if arguments.dry_run:
-        unjudged = pending(snapshots, catalogue=catalogue, compiled=compiled, written=written, lake=lake, settings=settings)
-        return Summary("validate", run_id, tables={"would": [f"judge {s.group} as of {s.as_of}" for s in unjudged]})
+        would = {"would": [f"judge {snapshot.group} as of {snapshot.as_of}" for snapshot in pending(**judge)]}
+        return Summary("validate", run_id, tables=would | left_out)
+    from jobs.progress import Progress
 
     def spark() -> SparkSession:
         from jobs.session import open_session
 
-        return open_session(settings)
+        return open_session(request.settings)
 
-    tables = [f"snapshots/{group}" for group in groups]
-    with lake.hold(tables, run_id), Progress() as progress:
-        summary = run(
-            snapshots=snapshots,
-            catalogue=catalogue,
-            compiled=compiled,
-            written=written,
-            lake=lake,
-            spark=spark,
-            settings=settings,
-            run_id=run_id,
-            progress=progress,
-        )
-    message = held_back_message(summary.verdicts, lake)
+    tables = [f"snapshots/{group}" for group in request.groups]
+    with request.lake.hold(tables, run_id), Progress() as progress:
+        summary = run(**judge, spark=spark, run_id=run_id, progress=progress)
+    message = held_back_message(summary.verdicts, request.lake)
     if message:
         raise HeldBack(message)
     return Summary(
         "validate",
         run_id,
         counts={"judged": summary.made, "rows": sum(verdict.rows for verdict in summary.verdicts)},
-        tables={f"snapshots/{verdict.name}": table_summary(verdict) for verdict in summary.verdicts},
+        tables=table_summaries(summary.verdicts) | left_out,
     )
 
 
-def table_summary(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as a job's summary tells it."""
-    return {
-        "as_of": verdict.as_of,
-        "status": verdict.status,
-        "rows": verdict.rows,
-        "quarantined": verdict.quarantined,
-        "held_back": verdict.held_back,
-        "broken": [broken.rule for broken in verdict.broken],
-    }
+def table_summaries(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Any]]:
+    """What was judged of each group, as a job's summary tells it; `as_of` and `status` are the newest day's."""
+    told: dict[str, dict[str, Any]] = {}
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.as_of):
+        table = told.setdefault(
+            f"snapshots/{verdict.name}", {"days": 0, "rows": 0, "quarantined": 0, "held_back": 0, "broken": []}
+        )
+        table["days"] += 1
+        for name in ("rows", "quarantined", "held_back"):
+            table[name] += getattr(verdict, name)
+        table["broken"] = sorted({*table["broken"], *(broken.rule for broken in verdict.broken)})
+        table |= {"as_of": verdict.as_of, "status": verdict.status}
+    return told
 
 
-def _current(groups: Sequence[str], day: date, lake: Lake) -> list[Snapshot]:
+def _current(days: Days, lake: Lake) -> list[Snapshot]:
     from stores.snapshots import SnapshotTable
 
-    found = [(group, SnapshotTable(lake.storage, group).current(day)) for group in groups]
-    missing = [group for group, snapshot in found if snapshot is None]
-    if missing:
-        raise InputError(
-            f"no snapshot of {', '.join(missing)} as of {day} in {lake.uri()}; make it: etr materialize --as-of {day}"
-        )
-    return [snapshot for _, snapshot in found if snapshot is not None]
+    found = [(group, day, SnapshotTable(lake.storage, group).current(day)) for group, some in days.items() for day in some]
+    if missing := [(group, day) for group, day, snapshot in found if snapshot is None]:
+        groups, day = ", ".join(group for group, _ in missing), missing[0][1]
+        raise InputError(f"no snapshot of {groups} as of {day} in {lake.uri()}; make it: etr materialize --as-of {day}")
+    return [snapshot for _, _, snapshot in found if snapshot is not None]
 
 
 if __name__ == "__main__":

@@ -49,15 +49,13 @@ class Comparison:
         was, made = (_Version(self.storage, version.files) for version in (self.was, self.made))
         names = [name for name in made.schema.names if name in was.schema.names]
         counted = _Counted({}, 0)
-        with tempfile.TemporaryDirectory() as spill:
-            with duckdb.connect(":memory:", config={"threads": 1, "memory_limit": MEMORY, "temp_directory": spill}) as connection:
-                connection.execute("set TimeZone = 'UTC'")
-                connection.register("was", was.reader(names))
-                connection.register("made", made.reader(names))
-                others = [name for name in names if name != self.record_identifier]
-                found = connection.sql(_difference(self.record_identifier, others)).to_arrow_reader(_ROWS_AT_ONCE)
-                rows = (self._told(batch) for batch in counted.of(found))
-                written = write_rows(self.storage, self.diff_path, rows, DIFF_SCHEMA)
+        with tempfile.TemporaryDirectory() as spill, _database(spill) as connection:
+            connection.register("was", was.reader(names))
+            connection.register("made", made.reader(names))
+            others = [name for name in names if name != self.record_identifier]
+            found = connection.sql(_difference(self.record_identifier, others)).to_arrow_reader(_ROWS_AT_ONCE)
+            rows = (self._told(batch) for batch in counted.of(found))
+            written = write_rows(self.storage, self.diff_path, rows, DIFF_SCHEMA)
         return Restatement(
             was=self.was.version,
             reasons=self.reasons,
@@ -116,6 +114,12 @@ class _Counted:
             self.entities += int(entities[0].as_py() != last) + int(pc.sum(fresh).as_py() or 0)
             last = entities[-1].as_py()
             yield batch
+
+
+def _database(spill: str) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": MEMORY, "temp_directory": spill})
+    connection.execute("set TimeZone = 'UTC'")
+    return connection
 
 
 def _difference(identifier: str, columns: Sequence[str]) -> str:

@@ -111,6 +111,7 @@ class OfflineDay:
     """One version of a group's day on its way into the offline store; pickles.
 
     `types`: every feature in order, identifier and event time among them. `told`: the features that are the same in every row.
+    `before`: how often the version was published before another one was; those files are left as they are.
     """
 
     group: str
@@ -122,6 +123,7 @@ class OfflineDay:
     types: Mapping[str, FeatureType]
     told: Mapping[str, str]
     parts: tuple[Part, ...]
+    before: int = 0
 
     @property
     def schema(self) -> pa.Schema:
@@ -130,7 +132,8 @@ class OfflineDay:
     def path(self, number: int) -> str:
         """Where a part goes, below the table's `data` folder: the same whenever this version is written."""
         moment = datetime.fromisoformat(self.event_time)
-        random = _sixteen_alphanumerics(f"{self.group}/{self.version}/{number}")
+        again = f"/{self.before}" if self.before else ""
+        random = _sixteen_alphanumerics(f"{self.group}/{self.version}/{number}{again}")
         return f"{moment:year=%Y/month=%m/day=%d/hour=%H/%Y%m%dT%H%M%SZ}_{random}.parquet"
 
 

@@ -95,17 +95,16 @@ class Published:
         return tuple(PublishedVersion(**{**v, "files": tuple(OfflineFile(**f) for f in v["files"])}) for v in told["versions"])
 
     def find(self, day: date, version: str, target: Target) -> PublishedVersion | None:
-        """The version as it lies in the target's table, every file of it; None where it doesn't."""
+        """The version, where it is what the target's table serves: published last, every file there; None where it isn't."""
+        last = next((found for found in reversed(self.versions(day)) if found.table == target.table), None)
         table = open_storage(target.table)
-        return next(
-            (
-                found
-                for found in self.versions(day)
-                if (found.version, found.table) == (version, target.table)
-                and all(table.exists(file.path) for file in found.files)
-            ),
-            None,
-        )
+        is_whole = last is not None and last.version == version and all(table.exists(file.path) for file in last.files)
+        return last if is_whole else None
+
+    def times_before(self, day: date, version: str, target: Target) -> int:
+        """How often the version was published before another one was: then its files are what was served, and stay."""
+        here = [found.version for found in self.versions(day) if found.table == target.table]
+        return here.count(version) - (here[-1:] == [version])
 
     def next_write_time(self, day: date, now: datetime) -> datetime:
         """`now`, or later, so that of two versions of a day the one published last has the greatest write time."""
@@ -117,8 +116,9 @@ class Published:
         self._write(f"_under_way/{day.isoformat()}.json", {"table": target.table, "files": sorted(paths)})
 
     def add(self, day: date, version: PublishedVersion) -> None:
-        """All files of a version are there: from now on it is published."""
-        others = [v for v in self.versions(day) if (v.version, v.table) != (version.version, version.table)]
+        """All files of a version are there: from now on it is published. The same files written again are there once."""
+        files = [file.path for file in version.files]
+        others = [v for v in self.versions(day) if v.table != version.table or [file.path for file in v.files] != files]
         self._write(f"{day.isoformat()}.json", {"versions": [asdict(v) for v in (*others, version)]})
         self._storage.delete(f"{self._folder}/_under_way/{day.isoformat()}.json")
 

@@ -31,6 +31,7 @@ Kind = Literal["snapshots", "hindsight"]
 _WRITER = "etr"
 """Counts commits in the Delta log: of two that began on the same version, Delta lets one through."""
 _AT_ONCE = 16
+CELLS_WAITING = 4_000_000  # of one group, in each task
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Restatement:
     added: tuple[str, ...]
     removed: tuple[str, ...]
     diff: str | None
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Restatement:
+        """From its fields as JSON has them."""
+        return cls(**{**told, **{name: tuple(told[name]) for name in ("reasons", "added", "removed")}})
 
     @property
     def is_none(self) -> bool:
@@ -101,10 +107,7 @@ class Snapshot:
     def from_json(cls, data: bytes) -> Snapshot:
         told: dict[str, Any] = json.loads(data)
         told["files"] = tuple(SnapshotFile(**file) for file in told["files"])
-        if (restates := told.get("restates")) is not None:
-            told["restates"] = Restatement(
-                **{**restates, **{name: tuple(restates[name]) for name in ("reasons", "added", "removed")}}
-            )
+        told["restates"] = Restatement.of(told["restates"]) if told.get("restates") else None
         return cls(**told)
 
 
@@ -265,7 +268,7 @@ def _widest(table: DeltaTable, schema: pa.Schema) -> pa.Schema:
 class DayWriter:
     """Writes a group's rows as one Parquet file a day, where they are made. The files count once they are committed.
 
-    `versions`: by as-of day.
+    `versions`: by as-of day. Rows wait for others of their day, so that row groups aren't tiny, as long as few cells wait in all.
     """
 
     def __init__(
@@ -278,6 +281,8 @@ class DayWriter:
         self._stack = ExitStack()
         self._open: dict[str, tuple[pq.ParquetWriter, str]] = {}
         self._rows: dict[str, int] = {}
+        self._waiting: dict[str, list[pa.Table]] = {}
+        self._cells = 0
 
     def __enter__(self) -> DayWriter:
         return self
@@ -286,21 +291,32 @@ class DayWriter:
         self._stack.__exit__(*problem)  # type: ignore[arg-type]
 
     def write(self, as_of: str, rows: pa.Table) -> None:
-        if as_of not in self._open:
-            path = f"{self._table.folder(as_of, self.versions[as_of])}/part-{uuid.uuid4().hex}.parquet"
-            stream = self._stack.enter_context(self.storage.open_output(path))
-            writer = self._stack.enter_context(pq.ParquetWriter(stream, self.schema, compression="zstd"))
-            self._open[as_of] = (writer, path)
-        self._open[as_of][0].write_table(rows)
+        self._waiting.setdefault(as_of, []).append(rows)
         self._rows[as_of] = self._rows.get(as_of, 0) + len(rows)
+        self._cells += len(rows) * rows.num_columns
+        while self._cells > CELLS_WAITING:
+            self._flush(max(self._waiting, key=lambda day: sum(map(len, self._waiting[day]))))
 
     def close(self) -> Iterator[tuple[str, SnapshotFile]]:
         """Finish every file; each day with its file."""
+        for as_of in list(self._waiting):
+            self._flush(as_of)
         self._stack.close()
         for as_of, (_, path) in self._open.items():
             stat = self.storage.stat(path)
             assert stat is not None
             yield as_of, SnapshotFile(path, self._rows[as_of], stat.size)
+
+    def _flush(self, as_of: str) -> None:
+        """Write what waits of a day as one row group."""
+        if as_of not in self._open:
+            path = f"{self._table.folder(as_of, self.versions[as_of])}/part-{uuid.uuid4().hex}.parquet"
+            stream = self._stack.enter_context(self.storage.open_output(path))
+            writer = self._stack.enter_context(pq.ParquetWriter(stream, self.schema, compression="zstd"))
+            self._open[as_of] = (writer, path)
+        rows = pa.concat_tables(self._waiting.pop(as_of))
+        self._cells -= len(rows) * rows.num_columns
+        self._open[as_of][0].write_table(rows)
 
 
 def sort_by_day(files: Iterable[tuple[str, SnapshotFile]]) -> dict[str, tuple[SnapshotFile, ...]]:

@@ -91,10 +91,10 @@ class Bench:
 
     def run(self, *days: date, run_id: str = "r1", groups: Sequence[str] = ("customer_bnpl",), **changed: Any) -> IngestSummary:
         arguments: dict[str, Any] = {"compiled": COMPILED, "settings": self.settings, "spark": self.spark, "now": NOW} | changed
-        return ingest.run(groups=groups, days=days, lake=self.lake, run_id=run_id, progress=Progress(), **arguments)
+        return ingest.run(days=dict.fromkeys(groups, days), lake=self.lake, run_id=run_id, progress=Progress(), **arguments)
 
     def pending(self, *days: date) -> list[str]:
-        return [str(item) for item in pending(COMPILED, ["customer_bnpl"], days, self.lake, self.settings)]
+        return [str(item) for item in pending(COMPILED, {"customer_bnpl": days}, self.lake, self.settings)]
 
     def offline(self, name: str = "customer_bnpl") -> list[Path]:
         """Every offline file of a group, of all its tables."""
@@ -278,6 +278,25 @@ def test_a_restated_version_lies_beside_the_old_one_with_a_later_write_time(benc
     assert duckdb.sql(query).fetchall() == [("v2", 5)]
     versions = Published(bench.lake.storage, "customer_bnpl").versions(TUESDAY)
     assert [(v.version, v.rows, v.run_id, len(v.files)) for v in versions] == [("v1", 1, "r1", 1), ("v2", 1, "r2", 1)]
+
+
+def test_a_definition_that_went_back_is_served_again_and_what_was_served_stays(bench: Bench) -> None:
+    """The first version is the newest again: its rows get a later write time, in files beside those of the first time."""
+    bench.snapshot(TUESDAY, [ANN])
+    bench.run(TUESDAY)
+    bench.snapshot(TUESDAY, [{**ANN, "plan_count_7d": 5}], version="v2")
+    bench.run(TUESDAY, run_id="r2", now=NOW + timedelta(hours=1))
+    bench.snapshot(TUESDAY, [ANN], version="v1")
+    assert bench.pending(TUESDAY) == ["customer_bnpl as of 2025-09-30 offline and online"]
+
+    for run_id in ("r3", "r4"):
+        bench.run(TUESDAY, run_id=run_id, now=NOW + timedelta(hours=2))
+
+    files = [str(path) for path in bench.offline()]
+    query = f"select snapshot_version, plan_count_7d, hour(write_time) from read_parquet({files}) order by write_time"
+    assert duckdb.sql(query).fetchall() == [("v1", 3, NOW.hour), ("v2", 5, NOW.hour + 1), ("v1", 3, NOW.hour + 2)]
+    assert bench.pending(TUESDAY) == []
+    assert [record and record["plan_count_7d"] for record in bench.online("ann")] == ["3"]
 
 
 def test_a_run_that_died_before_a_version_was_noted_leaves_no_row_twice(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from conf.catalogue import load_catalogue
 from conf.errors import UsageError
-from jobs import get, ingest, materialize, pipeline, sample, validate
+from jobs import get, ingest, materialize, pipeline, request, sample, validate
 from stores.lake import Lake
 from stores.snapshots import SnapshotTable
 
@@ -239,10 +239,10 @@ def test_wrong_use_costs_no_spark(arguments, says, capsys, no_spark):
 def test_the_default_day_is_the_last_that_is_over_and_the_latest_allowed():
     catalogue, zone = load_catalogue(), "Asia/Kuala_Lumpur"
     now = datetime(2025, 9, 30, 16, tzinfo=UTC)
-    assert pipeline.as_of_day(None, catalogue, zone, now) == date(2025, 9, 30)
-    assert pipeline.as_of_day(None, catalogue, zone, now - timedelta(microseconds=1)) == date(2025, 9, 29)
+    assert request.as_of_day(None, catalogue, zone, now) == date(2025, 9, 30)
+    assert request.as_of_day(None, catalogue, zone, now - timedelta(microseconds=1)) == date(2025, 9, 29)
     with pytest.raises(UsageError):
-        pipeline.as_of_day(date(2025, 10, 1), catalogue, zone, now)
+        request.as_of_day(date(2025, 10, 1), catalogue, zone, now)
 
 
 def test_days_missed_are_caught_up(done, raw, capsys, no_spark):

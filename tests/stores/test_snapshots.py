@@ -155,6 +155,21 @@ def test_of_hindsight_a_day_has_one_version_in_a_table_of_its_own(storage: Local
     assert not storage.exists("snapshots")
 
 
+def test_rows_wait_for_others_of_their_day_as_long_as_few_cells_wait(storage: LocalStorage, monkeypatch: Any) -> None:
+    def row_groups() -> dict[str, list[int]]:
+        days = {"2025-09-29": "v1", "2025-09-30": "v1"}
+        with DayWriter(storage, "plans", days, SCHEMA) as writer:
+            for number in range(12):
+                day = "2025-09-29" if number % 3 == 0 else "2025-09-30"
+                writer.write(day, pa.Table.from_pylist([BOB], schema=SCHEMA))
+            files = {day: pq.ParquetFile(storage.uri(file.path)).metadata for day, file in writer.close()}
+        return {day: [file.row_group(n).num_rows for n in range(file.num_row_groups)] for day, file in files.items()}
+
+    assert row_groups() == {"2025-09-30": [8], "2025-09-29": [4]}
+    monkeypatch.setattr("stores.snapshots.CELLS_WAITING", 5 * len(SCHEMA))
+    assert row_groups() == {"2025-09-30": [4, 4], "2025-09-29": [4]}
+
+
 def test_a_difference_is_a_row_a_value_as_text(storage: LocalStorage) -> None:
     eve = {**BOB, "customer_id": "eve"}
     was = made(storage, [ANN, BOB], [{**BOB, "customer_id": "cid"}, {**BOB, "customer_id": "dee"}], version="v1")
