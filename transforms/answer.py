@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 
 from transforms import arrow
 from transforms.asked import Asked, answer_each
-from transforms.calendar import iso_utc
+from transforms.calendar import NEVER_DAY, Days, iso_utc
+from transforms.daily import answer_dailies, same_points
 from transforms.derived import derive
-from transforms.feature_group import LIFETIME, Column, CompiledGroup, WindowColumn
-from transforms.kernel import Facts, Mask, Queries
+from transforms.feature_group import LIFETIME, Clock, Column, CompiledGroup, DailyColumn, WindowColumn
+from transforms.kernel import Facts, Mask, Queries, Values, picked
 from transforms.operations import Answer
 from transforms.timeline import Timeline
 
@@ -73,7 +74,7 @@ def answer_groups(
 
 
 def _pieces(queries: Queries, groups: Sequence[CompiledGroup]) -> Iterator[Queries]:
-    columns = sum(len(group.windows) + len(group.derived) for group in groups)
+    columns = sum(len(group.windows) + len(group.dailies) + len(group.derived) for group in groups)
     rows = max(MAXIMUM_CELLS // max(columns, 1), 1)
     for start in range(0, len(queries), rows):
         yield queries.slice(start, start + rows)
@@ -124,6 +125,33 @@ class _Shared:
             self._answer(together)
         return {column.column.name: self._to_arrow(column) for column in columns}
 
+    def dailies(self, columns: Sequence[DailyColumn]) -> Mapping[str, pa.Array]:
+        """Each column by name, in the order given. Points are judged once for all columns that look at the same."""
+        by_points: dict[Hashable, dict[Hashable, DailyColumn]] = {}
+        for column in columns:
+            if _daily_meaning(column) not in self._answers:
+                by_points.setdefault(same_points(column), {})[_daily_meaning(column)] = column
+        for together in by_points.values():
+            one = next(iter(together.values()))
+            facts = self.facts.get((one.stream, one.clock))
+            answers = answer_dailies([*together.values()], facts, self._began(one.stream), self.queries, self.zone)
+            self._answers |= zip(together, answers, strict=True)
+        return {
+            item.column.name: arrow.to_arrow(
+                self._answers[_daily_meaning(item)], item.column.type, decimal_digits=item.column.decimal_digits
+            )
+            for item in columns
+        }
+
+    def _began(self, stream: str) -> Days:
+        """The local day of the first event of each query's entity in a stream that counts at T; NEVER_DAY where there is none."""
+        if (stream, Clock().name) not in self.facts:
+            return np.full(len(self.queries), NEVER_DAY)
+        timeline = self.timeline(stream, Clock().name)
+        there = np.ones(len(timeline.facts), dtype=np.bool_)
+        oldest = timeline.select(LIFETIME).oldest(Values("boolean", there, there))
+        return np.where(oldest >= 0, picked(timeline.day, oldest), NEVER_DAY)
+
     def _answer(self, columns: Sequence[WindowColumn]) -> None:
         one = columns[0]
         timeline = self.timeline(one.stream, one.clock)
@@ -138,6 +166,11 @@ class _Shared:
             return _empty(item, len(self.queries))
         words = self.facts[(item.stream, item.clock)].values[item.value].words
         return arrow.to_arrow(self._answers[_meaning(item)], column.type, words, decimal_digits=column.decimal_digits)
+
+
+def _daily_meaning(item: DailyColumn) -> Hashable:
+    value = (item.parts, item.value_sql, item.value_type, item.days_where_sql)
+    return (same_points(item), value, item.operation, item.window, item.lag)
 
 
 def _meaning(item: WindowColumn) -> Hashable:
@@ -166,7 +199,7 @@ def _table(group: CompiledGroup, shared: _Shared, entities: pa.Array) -> pa.Tabl
         "cut_off": pa.array(queries.cut_off, pa.timestamp("us", tz="UTC")),
         "has_history": pa.array(shared.history(group)),
     }
-    told = derive(pa.table({**row, **shared.answers(group.windows)}), group.derived)
+    told = derive(pa.table({**row, **shared.answers(group.windows), **shared.dailies(group.dailies)}), group.derived)
     moments, place_of = np.unique(queries.cut_off, return_inverse=True)
     arrays = {
         group.entity: entities.take(pa.array(queries.entity)),

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from conf.specs import ColumnType
+from transforms.kernel import Values
 from transforms.operations import Answer
 
 _TYPES: Mapping[str, pa.DataType] = {
@@ -45,6 +47,30 @@ def to_arrow(answer: Answer, type_: ColumnType, words: Sequence[str] = (), *, de
             return pa.array(answer.data.astype(np.float64), mask=absent)
         case _:
             return pa.array(answer.data.astype(np.int64), mask=absent)
+
+
+def from_arrow(column: pa.Array, type_: ColumnType) -> Values:
+    """A column of that type in the kernel's units. Money beyond 64 bits of cents is null."""
+    present = column.is_valid().to_numpy(zero_copy_only=False)
+    match type_:
+        case "string":
+            words = column.drop_null().unique().sort()
+            codes = pc.index_in(column, value_set=words).fill_null(0).to_numpy(zero_copy_only=False)
+            return Values(type_, codes.astype(np.int64), present, tuple(words.to_pylist()))
+        case "money":
+            zero = pa.scalar(0).cast(column.type)
+            halves = np.frombuffer(pa.concat_arrays([column.fill_null(zero)]).buffers()[1], dtype="<i8")
+            halves = halves[: 2 * len(column)].reshape(-1, 2)
+            present &= halves[:, 1] == halves[:, 0] >> 63
+            return Values(type_, np.where(present, halves[:, 0], 0), present)
+        case "boolean":
+            return Values(type_, column.fill_null(False).to_numpy(zero_copy_only=False), present)
+        case "date":
+            column = column.cast(pa.int32())
+        case "timestamp":
+            column = column.cast(pa.timestamp("us")).cast(pa.int64())
+    data = column.fill_null(0).to_numpy(zero_copy_only=False)
+    return Values(type_, data.astype(np.float64 if type_ == "number" else np.int64), present)
 
 
 def _cents_to_decimal(cents: NDArray[Any], absent: NDArray[np.bool_], digits: int) -> pa.Array:

@@ -17,6 +17,7 @@ Days = NDArray[np.int64]  # days since 1970-01-01
 EPOCH = date(1970, 1, 1)
 FOREVER = np.int64(2**63 - 1)
 BEGINNING = np.int64(-(2**63))
+BEGINNING_DAY, NEVER_DAY = np.int64(-(2**40)), np.int64(2**40)  # before and after every day that has a date
 _MICROSECONDS = timedelta(microseconds=1)
 _START = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -115,22 +116,37 @@ def window_bounds(
     cut_off = day_ends if cut_off is None else cut_off
     if ahead:
         return cut_off, midnights_of(as_of + window.count + 1, zone)
+    first, after = window_days(window, as_of, lag=lag, over=cut_off == day_ends)
+    starts = np.full(len(as_of), BEGINNING) if window.kind == "lifetime" else midnights_of(first, zone)
+    return starts, np.minimum(midnights_of(after, zone), cut_off)
+
+
+def window_days(window: Window, as_of: Days, *, lag: int = 0, over: NDArray[np.bool_] | bool = True) -> tuple[Days, Days]:
+    """The first local day of a window and the first day after it, for each as-of day D; lifetime begins on BEGINNING_DAY.
+
+    `over`: whether D is over at T, so that a month that ends with it is.
+    """
     days = as_of - lag
-    ends = midnights_of(days + 1, zone) if lag else cut_off
+    after = days + 1
     if window.kind == "lifetime":
-        return np.full(len(days), BEGINNING), ends
+        return np.full(len(days), BEGINNING_DAY), after
     if window.kind == "days":
-        return midnights_of(days - window.count + 1, zone), ends
+        return after - window.count, after
     if window.kind == "month_to_date":
-        return midnights_of(_first_of_month(days), zone), ends
-    this_month = _first_of_month(days + (cut_off == day_ends))  # a month that ends at T is over
-    return midnights_of(months_later(this_month, -window.count), zone), midnights_of(this_month, zone)
-
-
-def _first_of_month(days: Days) -> Days:
-    return months_later(days, 0)
+        return months_later(days, 0), after
+    this_month = months_later(days + over, 0)
+    return months_later(this_month, -window.count), this_month
 
 
 def months_later(days: Days, months: int) -> Days:
     """The first day of the month that lies so many months after (or before) that of each day."""
-    return (days.astype("datetime64[D]").astype("datetime64[M]") + months).astype("datetime64[D]").astype(np.int64)
+    return first_of_month(month_of(days) + months)
+
+
+def month_of(days: Days) -> NDArray[np.int64]:
+    """The month of each day, in months since January 1970."""
+    return days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+
+
+def first_of_month(months: NDArray[np.int64]) -> Days:
+    return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from threading import local
 
 import duckdb
 import pyarrow as pa
 
 from conf import expressions
+from conf.specs import ColumnType
 from transforms.feature_group import DerivedColumn
+
+_CASTS: Mapping[str, str] = {"integer": "bigint", "number": "double", "money": "decimal(28,2)"}
+_thread = local()
 
 
 def derive(table: pa.Table, columns: Sequence[DerivedColumn]) -> pa.Table:
@@ -17,22 +22,33 @@ def derive(table: pa.Table, columns: Sequence[DerivedColumn]) -> pa.Table:
     Columns that use only what is already there are computed in one query, the rest in the next.
     """
     waiting = list(columns)
-    if not waiting:
-        return table
-    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
-        expressions.duckdb_setup(connection)
-        while waiting:
-            later = {column.column.name for column in waiting}
-            now = [column for column in waiting if not later & set(column.uses)]
-            selected = ", ".join(f'{_typed(column)} as "{column.column.name}"' for column in now)
-            connection.register("facts", table)
-            table = connection.sql(f"select *, {selected} from facts").to_arrow_table()
-            connection.unregister("facts")
-            waiting = [column for column in waiting if column not in now]
+    while waiting:
+        later = {column.column.name for column in waiting}
+        now = [column for column in waiting if not later & set(column.uses)]
+        table = evaluate(table, {column.column.name: (column.sql, column.column.type) for column in now})
+        waiting = [column for column in waiting if column not in now]
     return table
 
 
-def _typed(column: DerivedColumn) -> str:
-    kinds = {"integer": "bigint", "number": "double", "money": "decimal(28,2)"}
-    kind = kinds.get(column.column.type)
-    return f"cast({column.sql} as {kind})" if kind else f"({column.sql})"
+def evaluate(table: pa.Table, sql: Mapping[str, tuple[str, ColumnType]]) -> pa.Table:
+    """Adds a column for each name: SQL over the table's columns, and its type. Rows in the same order."""
+    selected = ", ".join(f'{_typed(text, type_)} as "{name}"' for name, (text, type_) in sql.items())
+    connection = _connection()
+    connection.register("facts", table)
+    try:
+        return connection.sql(f"select *, {selected} from facts").to_arrow_table()
+    finally:
+        connection.unregister("facts")
+
+
+def _typed(sql: str, type_: ColumnType) -> str:
+    return f"cast({sql} as {_CASTS[type_]})" if type_ in _CASTS else f"({sql})"
+
+
+def _connection() -> duckdb.DuckDBPyConnection:
+    """One a thread, kept: a task asks it many times."""
+    if not hasattr(_thread, "connection"):
+        _thread.connection = duckdb.connect(":memory:", config={"threads": 1})
+        expressions.duckdb_setup(_thread.connection)
+    connection: duckdb.DuckDBPyConnection = _thread.connection
+    return connection

@@ -36,8 +36,11 @@ class Timeline:
             facts, begins, ends = facts.take(ever), begins[ever], ends[ever]
         self.facts = facts
         lasts = ends == len(cut_offs)
-        self._settled = lasts & (begins <= np.searchsorted(cut_offs, facts.at, side="right"))
+        in_time = begins <= np.searchsorted(cut_offs, facts.at, side="right")
+        self._settled = lasts & in_time
         self._always = lasts & (begins == 0)
+        self._cut_offs = cut_offs
+        self._changes = (facts.entity[~in_time], begins[~in_time]), (facts.entity[~lasts], ends[~lasts])
 
     @cached_property
     def day(self) -> Days:
@@ -63,6 +66,16 @@ class Timeline:
         settled, own = self._lanes_ahead if ahead else self._lanes
         judged = _Judged(own.runs(start, end), self.facts, self.queries.cut_off)
         return WindowSelection(self.queries.as_of, self, settled.runs(start, end), judged if len(own.among) else None)
+
+    def knowledge(self) -> NDArray[np.int64]:
+        """A number for each query, equal for queries of one entity at which the same is known of what lies before both.
+
+        What is known changes at the cut-offs at which a fact is first known late, or known no more.
+        """
+        numbers = len(self._cut_offs) + 1
+        changes = np.sort(np.concatenate([entity * numbers + number for entity, number in self._changes]))
+        number = np.searchsorted(self._cut_offs, self.queries.cut_off)
+        return np.searchsorted(changes, self.queries.entity * numbers + number, side="right")
 
     @cached_property
     def _lanes(self) -> tuple[_Lane, _Lane]:

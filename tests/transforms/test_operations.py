@@ -277,7 +277,7 @@ def test_what_a_definition_gets_wrong_is_said(name, parameters, message):
         ("percentile", {"q": "99.5"}, "percentile 99.5 of"),
         ("decayed_sum", {"half_life": "30d"}, "sum, halved every 30 local days, of"),
         ("return_count", {"high": "30", "low": "0"}, "number of returns to 0 or less, from 30 or more, of"),
-        ("sum", {}, "sum"),
+        ("sum", {}, "sum of"),
     ],
 )
 def test_an_operation_says_itself_in_words(name, parameters, words):
