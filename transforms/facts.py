@@ -82,10 +82,14 @@ def prepare(stream: Stream, curated: Mapping[str, DataFrame], sources: Mapping[s
     if spans:
         parts.append(_join_facts(_union(spans), stream, source))
     facts = _union(parts).withColumnsRenamed({"_from": "valid_from", "_until": "valid_until"})
+    return facts.select(bucket_of(bucket_bits).alias("bucket"), "*")
+
+
+def bucket_of(bits: int) -> Column:
+    """The bucket of `entity`: the high bits of its hash, so that twice as many buckets split each in two."""
     # Never a literal: Spark would drop it from the sort, and the writer sort again by it, in another order of rows.
-    hashed = f"shiftrightunsigned(xxhash64(entity), {64 - bucket_bits})" if bucket_bits else "pmod(xxhash64(entity), 1)"
-    bucket = F.expr(f"cast({hashed} as int)")
-    return facts.select(bucket.alias("bucket"), "*")
+    hashed = f"shiftrightunsigned(xxhash64(entity), {64 - bits})" if bits else "pmod(xxhash64(entity), 1)"
+    return F.expr(f"cast({hashed} as int)")
 
 
 def versions(curated: DataFrame, source: Source) -> DataFrame:
