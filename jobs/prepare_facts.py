@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from pyspark.sql import DataFrame, SparkSession
@@ -16,7 +16,8 @@ from jobs.progress import Progress
 from stores.facts import BucketReader, FactTable
 from stores.lake import Lake
 from transforms import facts as fact_rows
-from transforms.feature_group import Compiled, Stream
+from transforms.feature_group import Compiled, Stream, source_meaning
+from transforms.feature_group.compiled import digest
 
 ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
 MAXIMUM_LAYERS = 30  # then a stream is prepared anew
@@ -38,6 +39,14 @@ def bring_up_to_date(
     return readers
 
 
+def fact_table(compiled: Compiled, stream: Stream, lake: Lake) -> FactTable:
+    """Where a stream's facts rest. Another definition is another table, and so is another clock or key of a source it reads."""
+    clocks = {name: source_meaning(compiled.sources[name]) for name in stream.sources}
+    meaning = {name: {k: v for k, v in clock.items() if k != "columns"} for name, clock in clocks.items()}
+    stored = replace(stream, name=f"{stream.name}-{digest(meaning)}")
+    return FactTable(lake.storage, stored, fact_rows.key_columns(compiled.sources[stream.source]))
+
+
 def _of_entity(
     compiled: Compiled, entity: str, names: Sequence[str], curated: _Curated, progress: Progress
 ) -> dict[str, BucketReader]:
@@ -47,7 +56,7 @@ def _of_entity(
 
         def prepare(name: str) -> None:
             stream = compiled.streams[name]
-            table = FactTable(curated.lake.storage, stream, fact_rows.key_columns(compiled.sources[stream.source]))
+            table = fact_table(compiled, stream, curated.lake)
             _prepare_stream(compiled, stream, table, bits, curated)
             readers[name] = BucketReader.of(table, table.layers())
             step.advance(note=stream.source)

@@ -148,8 +148,10 @@ def made_days(request: Request) -> Days:
         if missing := len(asked) - len(days):
             _log.warning("%s: %s of %s days were never made; the others are taken", group, f"{missing:,}", f"{len(asked):,}")
     if request.days and not found:
+        every = sorted(day for asked in request.days.values() for day in asked)
         raise InputError(
-            f"no snapshot of {', '.join(request.days)} of these days in {request.lake.uri()}; make them: etr materialize --from …"
+            f"no snapshot of {', '.join(request.days)} from {every[0]} to {every[-1]} in {request.lake.uri()}; "
+            f"make them: etr materialize --from {every[0]} --to {every[-1]}"
         )
     return found
 
