@@ -455,11 +455,22 @@ class FunctionColumn(Spec):
         return {"type": data} if isinstance(data, str) else data
 
 
-class Example(Spec):
-    """A test that an analyst can write: rows of the sources, a day, and what must come out per entity."""
+Expected = str | None | tuple[str | None, ...] | Mapping[str, str | None]
+ExpectedRows = Mapping[str, Mapping[str, Expected] | None]
 
-    as_of: date
-    expect: Mapping[str, Mapping[str, str | None]]
+
+class Example(Spec):
+    """A test that an analyst can write: rows of the sources, a day, and what must come out for each entity.
+
+    `as_of`: the day. `expect`: for each entity some of its columns and their values, or null where it must have no row.
+    `days`: instead of both, what is expected on each of several days. `description`: what the example shows. The rows of a
+    source stand beside these under its name, or under `rows`.
+    """
+
+    description: str = ""
+    as_of: date | None = None
+    expect: ExpectedRows = {}
+    days: Mapping[date, ExpectedRows] = {}
     rows: Mapping[str, tuple[Mapping[str, str | None], ...]] = {}
 
     @model_validator(mode="before")
@@ -467,8 +478,21 @@ class Example(Spec):
     def _sources_beside(cls, data: Any) -> Any:
         if not isinstance(data, Mapping) or "rows" in data:
             return data
-        rest = {key: value for key, value in data.items() if key in ("as_of", "expect")}
+        rest = {key: value for key, value in data.items() if key in cls.model_fields}
         return {**rest, "rows": {key: value for key, value in data.items() if key not in rest}}
+
+    @model_validator(mode="after")
+    def _expects_something(self) -> Example:
+        if bool(self.days) == bool(self.as_of or self.expect):
+            raise ValueError("an example needs `as_of` and `expect`, or `days` with what is expected on each")
+        if not self.days and not (self.as_of and self.expect):
+            raise ValueError(f"an example needs `{'expect' if self.as_of else 'as_of'}`, too")
+        return self
+
+    @property
+    def expected(self) -> Mapping[date, ExpectedRows]:
+        """Day -> entity -> column -> value."""
+        return self.days or ({self.as_of: self.expect} if self.as_of else {})
 
 
 class FeatureGroup(Spec):

@@ -312,6 +312,10 @@ RULES: Mapping[type[BaseModel], Schema] = {
             {"if": {"not": {"required": ["function"]}}, "then": {"required": ["spine"]}},
         ],
     },
+    Example: {
+        "properties": {"expect": {"minProperties": 1}, "days": {"minProperties": 1, "additionalProperties": False}},
+        "oneOf": [{"required": ["as_of", "expect"]}, {"required": ["days"]}],
+    },
     Choice: {"not": {"required": ["only", "all_but"]}},
     TrainingSet: {
         "properties": {"days_before": {"minimum": 1}},
