@@ -109,8 +109,8 @@ def test_values_add_up_to_the_whole_with_other_and_to_no_more_without() -> None:
 
     parts = {rule.name: rule.breaks for rule in suite.rules if rule.name.endswith(".parts")}
     assert parts == {
-        "n_7d.parts": "not coalesce((`n_7d` = `n_atome_7d` + `n_other_7d`), false)",
-        "s_7d.parts": "not coalesce((`s_7d` >= `s_atome_7d`), false)",
+        "n_7d.parts": "not coalesce((`n_7d` = `n_provider_atome_7d` + `n_provider_other_7d`), false)",
+        "s_7d.parts": "not coalesce((`s_7d` >= `s_provider_atome_7d`), false)",
     }
 
 

@@ -46,9 +46,9 @@ def test_columns_are_named_typed_and_described():
     told = {column.name: (column.type, column.nullable, column.decimal_digits) for column in only(GROUP).columns}
     assert told == {
         "plan_count_7d": ("integer", False, 18),
-        "plan_count_atome_7d": ("integer", False, 18),
-        "plan_count_grab_pay_7d": ("integer", False, 18),
-        "plan_count_other_7d": ("integer", False, 18),
+        "plan_count_provider_atome_7d": ("integer", False, 18),
+        "plan_count_provider_grab_pay_7d": ("integer", False, 18),
+        "plan_count_provider_other_7d": ("integer", False, 18),
         "amount_sum_30d": ("money", False, 28),
         "amount_sum_30d_lag30d": ("money", False, 28),
         "active_count": ("integer", False, 18),
@@ -56,9 +56,9 @@ def test_columns_are_named_typed_and_described():
     }
     words = {column.name: column.words for column in only(GROUP).columns}
     assert words["amount_sum_30d_lag30d"] == (
-        "sum size where decision = 'approved' in the 30 local days to the cut-off, 30 days earlier"
+        "sum of size of bnpl_plans where decision = 'approved' in the 30 local days to the cut-off, 30 days earlier"
     )
-    assert words["active_count"] == "number holding at the cut-off (from created_at until settled_at)"
+    assert words["active_count"] == "number of bnpl_plans, holding at the cut-off (from created_at until settled_at)"
 
 
 def test_groups_of_one_entity_share_what_is_prepared():
@@ -102,7 +102,9 @@ def test_a_version_is_the_hash_of_the_meaning(written, instead, same):
         ("of: size, ", "", "g.yaml:9: operation 'sum' needs `of`: the value that it takes"),
         ("of: size", "of: provider", "g.yaml:9: 'provider' is string; operation 'sum' takes integer, money, number"),
         ("until: settled_at", "until: provider", "g.yaml:11: 'provider' is string; it must be a timestamp or a date"),
-        ("by: {provider:", "by: {providr:", "g.yaml:8: `by` takes a string column; 'providr' is not one (did you mean 'provider'?)"),
+        ("by: {provider:", "by: {providr:", "g.yaml:8: no column named 'providr' (did you mean 'provider'?); columns: plan_id, customer_id,"
+         " provider, merchant_category, financed_amount, created_at, recorded_at, decided_at, decision, settled_at, cancelled_at, refunded_at,"
+         " refunded_amount, _event_time, _known_time, size"),
         ("name: active_count", "name: is_deleted", "g.yaml:11: 'is_deleted' is reserved by the Feature Store; reserved:"
          " api_invocation_time, day, hour, is_deleted, month, temp_event_time_col, write_time, year"),
         ("name: amount_sum", f"name: {'a' * 61}", f"g.yaml:9: '{'a' * 61}_30d' has 65 characters; SageMaker allows 64"),
@@ -111,9 +113,9 @@ def test_a_version_is_the_hash_of_the_meaning(written, instead, same):
         ("{size:", "{provider:", "g.yaml:6: 'provider' is a column of 'bnpl_plans' already; choose another name"),
         ("- source: bnpl_plans", "- source: statements", "g.yaml:5: 'statements' has no column 'customer_id' to give the customer_id; name"
          " one (entity: <column>) or a join (entity: {customer_id: via <source>}); columns: account_id, period, statement_at,"
-         " recorded_at, balance, credit_limit, minimum_due, due_date, full_due"),
-        ("- source: bnpl_plans", "- source: bnpl_plans\n    entity: {customer_id: via statements}", "g.yaml:6: 'statements' can't bring"
-         " customer_id: 'bnpl_plans' must have its key (account_id, period) and 'statements' the column customer_id"),
+         " recorded_at, balance, credit_limit, minimum_due, due_date, full_due, _event_time, _known_time, size"),
+        ("- source: bnpl_plans", "- source: bnpl_plans\n    entity: {customer_id: via statements}", "g.yaml:6: 'statements' has no"
+         " column 'customer_id'; columns: account_id, period, statement_at, recorded_at, balance, credit_limit, minimum_due, due_date, full_due"),
     ],
 )  # fmt: skip
 def test_a_wrong_definition(written, instead, message):

@@ -114,7 +114,10 @@ class Stream:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a snapshot. `words`: what it is; `null_when`: what a missing value means."""
+    """A column of a snapshot. `words`: what it is; `null_when`: what a missing value means, empty when none is ever missing.
+
+    `empty`: what it says of no facts at all, where that isn't null.
+    """
 
     name: str
     feature: str
@@ -128,6 +131,7 @@ class Column:
     window: Window | None = None
     by_value: str | None = None
     of_type: ColumnType | None = None
+    empty: str = ""
 
     @property
     def nullable(self) -> bool:

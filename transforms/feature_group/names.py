@@ -1,0 +1,32 @@
+"""The column names that a group has given out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from conf.naming import SNAPSHOT_COLUMNS, column_name
+from conf.windows import Window
+from conf.yaml_file import Place
+from transforms.feature_group.checker import Checker
+
+OF_THE_ROW = ("cut_off",)  # what derived columns may name beside the snapshot's own columns
+
+
+@dataclass(frozen=True)
+class Names:
+    """`take` one for each column of a group."""
+
+    checker: Checker
+    taken: dict[str, Place] = field(default_factory=dict)
+
+    def take(self, place: Place, feature: str, *, part: str | None = None, window: Window | None = None, lag: int = 0) -> str:
+        """The column's name. Raises DefinitionError for one that SageMaker refuses, or that is taken."""
+        spot = (*place, "name")
+        try:
+            name = column_name(feature, by_value=part, window=window, lag_days=lag)
+        except ValueError as problem:
+            raise self.checker.problem(spot, str(problem)) from problem
+        if name in self.taken or name in (self.checker.group.record_identifier, *SNAPSHOT_COLUMNS, *OF_THE_ROW):
+            raise self.checker.problem(spot, f"column '{name}' is there already; choose another name")
+        self.taken[name] = place
+        return name
