@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
 
-from conf.errors import DefinitionError, UsageError, did_you_mean
+from conf.errors import DefinitionError, Problems, UsageError, did_you_mean
 from conf.specs import FeatureGroup, Source, UnionSource
 from conf.training_sets import TrainingSet
 from conf.yaml_file import Model, Place, YamlFile, load_model, parse_yaml
@@ -51,27 +51,33 @@ class Catalogue:
 def load_catalogue(folder: str | Path | None = None) -> Catalogue:
     """Load `sources/*.yaml`, `feature_groups/*.yaml` and `training_sets/*.yaml` below `folder` (the shipped ones when None).
 
-    Raises UsageError for a folder without definitions, DefinitionError for a wrong one (every problem of a file, each with
+    Raises UsageError for a folder without definitions, DefinitionError for wrong ones (every problem of every file, each with
     its line).
     """
     root: Traversable = resources.files("conf") if folder is None else Path(folder)
     if not root.is_dir():
         raise UsageError(f"--conf {folder}: no such folder; it should hold sources/*.yaml and feature_groups/*.yaml")
     files: dict[str, YamlFile] = {}
-    delivered = list(_load_all(_kind_of_source, root, "sources", files))
+    problems = Problems()
+    delivered = list(_load_all(_kind_of_source, root, "sources", files, problems))
     sources = {item.name: item for item in delivered if isinstance(item, Source)}
     unions = {item.name: item for item in delivered if isinstance(item, UnionSource)}
-    groups = {item.name: item for item in _load_all(lambda file: FeatureGroup, root, "feature_groups", files)}
-    training_sets = {item.name: item for item in _load_all(lambda file: TrainingSet, root, "training_sets", files)}
+    groups = {item.name: item for item in _load_all(lambda file: FeatureGroup, root, "feature_groups", files, problems)}
+    training_sets = {item.name: item for item in _load_all(lambda file: TrainingSet, root, "training_sets", files, problems)}
+    problems.raise_all()
     if not sources:
         raise UsageError(f"--conf {folder}: no definitions; it should hold sources/*.yaml and feature_groups/*.yaml")
     catalogue = Catalogue(sources, groups, files, unions, training_sets)
     for source in sources.values():
-        _check_references(source, catalogue)
+        with problems.gather():
+            _check_references(source, catalogue)
     for union in unions.values():
-        _check_members(union, catalogue)
+        with problems.gather():
+            _check_members(union, catalogue)
     for group in groups.values():
-        _check_sources_of(group, catalogue)
+        with problems.gather():
+            _check_sources_of(group, catalogue)
+    problems.raise_all()
     return catalogue
 
 
@@ -80,26 +86,32 @@ def _kind_of_source(file: YamlFile) -> type[Source] | type[UnionSource]:
 
 
 def _load_all(
-    kind: Callable[[YamlFile], type[Model]], root: Traversable, folder: str, files: dict[str, YamlFile]
+    kind: Callable[[YamlFile], type[Model]], root: Traversable, folder: str, files: dict[str, YamlFile], problems: Problems
 ) -> Iterator[Model]:
+    """A definition a file; those that are wrong are left out, and told with the problems."""
     names: dict[str, str] = {}
     place = root / folder
     found = (
         sorted((p for p in place.iterdir() if p.name.endswith((".yaml", ".yml"))), key=lambda p: p.name) if place.is_dir() else []
     )
     for path in found:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as problem:
-            raise DefinitionError(f"{path.name}:1: not UTF-8 text") from problem
-        file = parse_yaml(text, path.name)
-        item = load_model(kind(file), file)
-        name = getattr(item, "name", "")
-        if name in names:
-            raise file.error(("name",), f"'{name}' is defined in {names[name]} too")
-        names[name] = file.name
-        files[f"{type(item).__name__}:{name}"] = file
-        yield item
+        with problems.gather():
+            file = _parse(path)
+            item = load_model(kind(file), file)
+            name = getattr(item, "name", "")
+            if name in names:
+                raise file.error(("name",), f"'{name}' is defined in {names[name]} too")
+            names[name] = file.name
+            files[f"{type(item).__name__}:{name}"] = file
+            yield item
+
+
+def _parse(path: Traversable) -> YamlFile:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as problem:
+        raise DefinitionError(f"{path.name}:1: not UTF-8 text") from problem
+    return parse_yaml(text, path.name)
 
 
 def _check_references(source: Source, catalogue: Catalogue) -> None:

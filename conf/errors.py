@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class EtrError(Exception):
@@ -22,6 +23,26 @@ class DefinitionError(EtrError):
     """A wrong source, feature group or training set."""
 
     exit_code = 2
+
+
+class Problems:
+    """Collects what is wrong with definitions, so that all of it is told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[DefinitionError] = []
+
+    @contextmanager
+    def gather(self) -> Iterator[None]:
+        """A DefinitionError ends the block, and is kept."""
+        try:
+            yield
+        except DefinitionError as problem:
+            self.found.append(problem)
+
+    def raise_all(self) -> None:
+        """Raises one DefinitionError with everything that was found, a line each; nothing when nothing was."""
+        if self.found:
+            raise DefinitionError("\n".join(str(problem) for problem in self.found))
 
 
 class InputError(EtrError):

@@ -100,6 +100,22 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path):
     assert len(str(problem.value).splitlines()) == 3
 
 
+def test_all_problems_of_all_files_are_told_at_once(tmp_path):
+    """A group that names a source which didn't load isn't told that the source is missing."""
+    where = folder(tmp_path, source=SOURCE.replace("format: csv", "format: xls"), group=GROUP.replace("windows", "windws"))
+    (where / "feature_groups" / "more.yaml").write_text("name: more\n")
+    with pytest.raises(DefinitionError) as problem:
+        load_catalogue(where)
+    assert [line.split(": ")[0] for line in str(problem.value).splitlines()] == [
+        "orders.yaml:2", "customer_orders.yaml:7", "more.yaml:1",
+    ]  # fmt: skip
+    folder(tmp_path, source=SOURCE + "references: {customer_id: people}\n", group=GROUP.replace("spine: orders", "spine: others"))
+    (where / "feature_groups" / "more.yaml").unlink()
+    with pytest.raises(DefinitionError) as problem:
+        load_catalogue(where)
+    assert [line.split(": ")[0] for line in str(problem.value).splitlines()] == ["orders.yaml:11", "customer_orders.yaml:3"]
+
+
 def test_a_folder_without_definitions(tmp_path):
     with pytest.raises(UsageError) as problem:
         load_catalogue(tmp_path)
