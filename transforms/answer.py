@@ -14,7 +14,7 @@ from transforms.asked import Asked, answer_each
 from transforms.calendar import NEVER_DAY, Days, iso_utc
 from transforms.daily import answer_dailies, same_points
 from transforms.derived import derive
-from transforms.feature_group import LIFETIME, Clock, Column, CompiledGroup, DailyColumn, WindowColumn
+from transforms.feature_group import LIFETIME, AnyGroup, Clock, Column, CompiledGroup, DailyColumn, WindowColumn
 from transforms.kernel import Facts, Mask, Queries, Values, picked
 from transforms.operations import Answer
 from transforms.timeline import Timeline
@@ -30,7 +30,7 @@ def arrow_type(column: Column) -> pa.DataType:
     return arrow.arrow_type(column.type, decimal_digits=column.decimal_digits)
 
 
-def snapshot_schema(group: CompiledGroup) -> pa.Schema:
+def snapshot_schema(group: AnyGroup) -> pa.Schema:
     """The columns of a snapshot's files: `as_of` and `snapshot_version` are in the partition's name instead."""
     fields = [
         pa.field(group.entity, pa.string(), nullable=False),

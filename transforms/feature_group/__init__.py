@@ -5,6 +5,7 @@ from __future__ import annotations
 from transforms.feature_group.compile import compile_groups, source_meaning
 from transforms.feature_group.compiled import (
     LIFETIME,
+    AnyGroup,
     Clock,
     Column,
     Compiled,
@@ -23,6 +24,7 @@ from transforms.feature_group.compiled import (
 
 __all__ = [
     "LIFETIME",
+    "AnyGroup",
     "Clock",
     "Column",
     "Compiled",

@@ -267,6 +267,9 @@ class CompiledFunctionGroup:
     version: str
 
 
+AnyGroup = CompiledGroup | CompiledFunctionGroup
+
+
 @dataclass(frozen=True)
 class Compiled:
     """All groups of a catalogue and the streams that they share. `functions`: the groups that a Python function makes."""
@@ -277,7 +280,14 @@ class Compiled:
     sources: Mapping[str, Source]
     functions: Mapping[str, CompiledFunctionGroup] = field(default_factory=dict)
 
-    def sources_of(self, group: CompiledGroup) -> tuple[str, ...]:
+    def group(self, name: str) -> AnyGroup:
+        """A group, whatever makes it."""
+        return self.functions[name] if name in self.functions else self.groups[name]
+
+    def sources_of(self, group: AnyGroup) -> tuple[str, ...]:
+        """The sources that a group reads itself, not by other groups' snapshots."""
+        if isinstance(group, CompiledFunctionGroup):
+            return group.sources
         named = (source for stream in group.streams for source in self.streams[stream].sources)
         return tuple(dict.fromkeys(named))
 
