@@ -10,10 +10,11 @@ LAKE ?= lake
 AS_OF ?= 2025-09-30
 ARGS ?=
 SAMPLE_ARGS ?=
+PAGES := catalogue expressions
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -q --disable-pip-version-check
 
-.PHONY: help setup run test check schema package test-real sample clean lock
+.PHONY: help setup run test check schema docs package test-real sample clean lock page-catalogue page-expressions
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,17 +62,29 @@ test-real: setup ## Run the main job on real data and meet its ground truth (DAT
 	@if [ -z "$(DATA)" ]; then echo "test-real: say where the data sets are: make test-real DATA=DIR" >&2; exit 2; fi
 	@$(BIN)/python -m pytest tests/real --data "$(DATA)" $(ARGS)
 
-check: setup ## Style, types, import rules, stale schemas, advisories on dependencies, secrets
+check: setup ## Style, types, import rules, stale schemas and pages, advisories on dependencies, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m transforms.schemas --check
+	@for page in $(PAGES); do \
+	  $(MAKE) page-$$page | cmp -s - docs/$$page.md || { echo "docs/$$page.md: stale; run make docs" >&2; exit 1; }; \
+	done
 	$(BIN)/python .ci/audit.py requirements/dev.lock requirements/java.lock
 	git ls-files -z -- ':!:requirements/*.lock' | xargs -0 $(BIN)/detect-secrets-hook
 
 schema: setup ## Write conf/schemas/, and into each definition the comment that names its schema
 	@$(BIN)/python -m transforms.schemas
+
+docs: setup ## Write the generated pages of docs/: the feature catalogue, the expression language
+	@for page in $(PAGES); do $(MAKE) page-$$page > docs/$$page.new && mv docs/$$page.new docs/$$page.md || exit 1; done
+
+page-catalogue:
+	@$(BIN)/etr features --format markdown
+
+page-expressions:
+	@$(BIN)/python -m conf.expressions
 
 package: setup ## Build the wheel, and the same as a zip for Glue and EMR, in dist/
 	@rm -rf build dist; \

@@ -23,7 +23,10 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. `counts`: of the whole run; `tables`: what happened to each, by its name."""
+    """What a run did. `counts`: of the whole run; `tables`: what happened to each, by its name.
+
+    `answer`: what a person or a script asked for, at the top of the JSON.
+    """
 
     job: str
     run_id: str
@@ -31,6 +34,7 @@ class Summary:
     counts: Mapping[str, int] = field(default_factory=dict)
     tables: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    answer: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self, seconds: float) -> str:
         """One line of JSON; `error` only where there is one."""
@@ -41,6 +45,7 @@ class Summary:
             "counts": dict(self.counts),
             "seconds": round(seconds, 3),
             "tables": dict(self.tables),
+            **self.answer,
         }
         return json.dumps(told | ({"error": self.error} if self.error else {}), default=str)
 

@@ -117,6 +117,8 @@ target:
 spine: {every: 1mo, from: 2024-01-31, to: 2024-12-31}
 """
 EXPR = 'expr: "ratio(order_count_7d, order_count_life)"'
+ROWS = "orders: [{customer_id: ann, ordered_at: 2025-06-30T01:00:00Z, amount: 120.10, shop: null}]"
+EXPECT = 'expect: {ann: {order_count_7d: 1, order_sum: "120.10", order_share: null}}'
 SCORE = "score: {base: 500, minimum: 0, maximum: 1000, parts: [{of: open_count, bands: [{below: 0.5, points: -200}, {points: 100}], missing: 0}]}"
 DAILY = "    daily:\n      - {name: open_avg, value: sum(amount), op: mean, windows: [30d], every: month_end, within: 1mo, days_where: value > 0}\nderived:"
 
@@ -240,6 +242,12 @@ def test_a_wrong_source(written, instead):
         ("ratio(order_count_7d, order_count_life)", "1"),
         ("    orders: [{customer_id", "    rows:\n      orders: [{customer_id"),
         ("amount: 120.10", "amount: null"),
+        ("as_of: 2025-06-30", "as_of: 2025-06-30\n    description: A note"),
+        (EXPECT, "expect: {ann: {order_count_7d: [1, null], order_sum: {a: 1.5}}, bob: null}"),
+        (
+            f"as_of: 2025-06-30\n    {ROWS}\n    {EXPECT}",
+            f"days: {{2025-06-30: {{ann: {{order_sum: 1}}}}, 2025-07-01: {{ann: null}}}}\n    {ROWS}",
+        ),
         ("by: {shop: [a, 1, other]}", "by: {shop: map}"),
         ("op: sum, of: amount", "op: mean, of: amount, weight: amount"),
         ("op: sum, of: amount", "op: percentile, of: amount, with: {q: 50}"),
@@ -250,6 +258,10 @@ def test_a_wrong_source(written, instead):
         ("op: sum, of: amount", 'op: histogram, of: amount, with: {edges: "0, 30, 60"}'),
         ("op: sum, of: amount", "op: sum, of: amount, newest_per: shop"),
         ("derived:", DAILY),
+        (EXPR, "segment: [{name: many, when: open_count > 3}, {name: few}]"),
+        (EXPR, "one_hot: order_count_7d, values: [1, 2, other]"),
+        (EXPR, "label: order_count_7d, values: [1, 2]"),
+        (EXPR, SCORE),
     ],
 )
 def test_a_feature_group_as_yaml_writes_it(written, instead):
@@ -344,6 +356,7 @@ def test_a_wrong_union_or_function(model, text):
         ("by: {shop: [a, 1, other]}", "by: {shop: [a, a]}"),
         ("by: {shop: [a, 1, other]}", "by: {shop: []}"),
         ("by: {shop: [a, 1, other]}", "by: {shop: [a], customer_id: [b]}"),
+        ("op: sum, of: amount", "op: sum, of: amount, weight: amount"),
         ("op: sum, of: amount", "op: sum, of: amount, with: {n: 3}"),
         ("op: sum, of: amount", "op: percentile, of: amount"),
         ("op: sum, of: amount", "op: percentile, of: amount, with: {q: 101}"),
@@ -365,9 +378,15 @@ def test_a_wrong_union_or_function(model, text):
         (EXPR, SCORE.replace("below", "under")),
         ("as_of: 2025-06-30", "as_of: 30/06/2025"),
         ("as_of: 2025-06-30", "as_of: 2025"),
+        ("as_of: 2025-06-30\n", "description: no day\n"),
+        (EXPECT, "expect: {}"),
+        (EXPECT, "expect: {ann: {order_sum: [[1]]}}"),
+        (EXPECT, EXPECT + "\n    days: {2025-06-30: {ann: null}}"),
+        (f"as_of: 2025-06-30\n    {ROWS}\n    {EXPECT}", f"days: {{June: {{ann: null}}}}\n    {ROWS}"),
+        (f"as_of: 2025-06-30\n    {ROWS}\n    {EXPECT}", f"days: {{}}\n    {ROWS}"),
         ("    orders: [{customer_id", "    expected: {}\n    orders: [{customer_id"),
-        ("expect: {ann: {order_count_7d: 1, order_sum: \"120.10\", order_share: null}}", "expect: [ann]"),
-        ("    expect: {ann: {order_count_7d: 1, order_sum: \"120.10\", order_share: null}}\n", ""),
+        (EXPECT, "expect: [ann]"),
+        (f"    {EXPECT}\n", ""),
     ],
 )  # fmt: skip
 def test_a_wrong_feature_group(written, instead):

@@ -1,0 +1,127 @@
+"""Says in words what every published column is, and what changed between two states of the definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from conf.catalogue import Catalogue
+from conf.specs import ColumnType, Scoring
+from transforms.feature_group import LIFETIME, Column, Compiled, CompiledGroup, WindowColumn
+from transforms.feature_group.meaning import answered_columns, column_versions, sources_of_columns
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A published column. `window` is None where there is none; `version` the hash of what the column means."""
+
+    group: str
+    name: str
+    type: ColumnType
+    description: str
+    window: str | None
+    null_rule: str
+    owner: str
+    version: str
+    inputs: tuple[str, ...]
+    online: bool
+    scoring: Scoring
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"inputs": list(self.inputs)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Feature:
+        """Raises ValueError for what `as_json` did not write."""
+        names = [field.name for field in fields(cls)]
+        if not isinstance(told, Mapping) or set(told) != set(names):
+            raise ValueError(f"a feature has the keys {', '.join(names)}")
+        return cls(**{**told, "inputs": tuple(told["inputs"])})
+
+
+def features_of(catalogue: Catalogue, compiled: Compiled, groups: Iterable[str]) -> list[Feature]:
+    """Every published column of the groups, in order of definition."""
+    return [feature for name in groups for feature in _features(catalogue, compiled, name)]
+
+
+def _features(catalogue: Catalogue, compiled: Compiled, name: str) -> list[Feature]:
+    group = compiled.groups[name] if name in compiled.groups else compiled.functions[name]
+    owner = catalogue.group(name).owner
+    versions, inputs = column_versions(compiled, group), sources_of_columns(compiled, group)
+    windows = _windows(compiled, group) if isinstance(group, CompiledGroup) else {}
+    return [
+        Feature(
+            name, column.name, column.type, column.words, windows.get(column.name), null_rule(column),
+            owner, versions[column.name], inputs[column.name], column.online, column.scoring,
+        )
+        for column in group.columns
+    ]  # fmt: skip
+
+
+def null_rule(column: Column) -> str:
+    """When a column is null; of one that never is, what an empty window gives."""
+    if column.nullable:
+        return f"null: {column.null_when}"
+    return f"never null: {column.empty} of no facts" if column.empty else "never null"
+
+
+def _windows(compiled: Compiled, group: CompiledGroup) -> dict[str, str]:
+    """Columns with a window; all history counts as one, what holds at the cut-off has none."""
+    found = {item.column.name: str(item.column.window) for item in group.derived if item.column.window}
+    for item in answered_columns(group):
+        clock = next(clock for clock in compiled.streams[item.stream].clocks if clock.name == item.clock)
+        if item.column.window or (item.window == LIFETIME and not (clock.from_ or clock.until)):
+            lag = f" lag {item.lag}d" if item.lag else ""
+            ahead = " ahead" if isinstance(item, WindowColumn) and item.ahead else ""
+            found[item.column.name] = f"{item.window}{ahead}{lag}"
+    return found
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Features that are new, gone, or changed in type or meaning. A changed type changes the meaning, too."""
+
+    new: tuple[Feature, ...]
+    gone: tuple[Feature, ...]
+    changed_type: tuple[tuple[Feature, Feature], ...]
+    changed_meaning: tuple[tuple[Feature, Feature], ...]
+    renamed: tuple[tuple[Feature, Feature], ...]
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) for field in fields(self))
+
+    def as_json(self) -> dict[str, Any]:
+        def pairs(changed: Iterable[tuple[Feature, Feature]], told: Callable[[Feature], object]) -> list[dict[str, object]]:
+            return [{"group": was.group, "name": was.name, "was": told(was), "is": told(now)} for was, now in changed]
+
+        return {
+            "new": [{"group": feature.group, "name": feature.name} for feature in self.new],
+            "gone": [{"group": feature.group, "name": feature.name} for feature in self.gone],
+            "changed_type": pairs(self.changed_type, lambda feature: feature.type),
+            "changed_meaning": pairs(self.changed_meaning, lambda feature: feature.version),
+            "renamed": pairs(self.renamed, lambda feature: feature.name),
+        }
+
+
+def difference(was: Sequence[Feature], now: Sequence[Feature]) -> Difference:
+    """What changed. A new column with the meaning of one that is gone, in the same group, is that one under another name."""
+    before = {(feature.group, feature.name): feature for feature in was}
+    after = {(feature.group, feature.name): feature for feature in now}
+    both = [(before[key], after[key]) for key in before if key in after]
+    gone = [feature for key, feature in before.items() if key not in after]
+    new = [feature for key, feature in after.items() if key not in before]
+    renamed = []
+    for old in list(gone):
+        same = next((feature for feature in new if (feature.group, feature.version) == (old.group, old.version)), None)
+        if same:
+            renamed.append((old, same))
+            gone.remove(old)
+            new.remove(same)
+    return Difference(
+        tuple(new),
+        tuple(gone),
+        tuple(pair for pair in both if pair[0].type != pair[1].type),
+        tuple(pair for pair in both if pair[0].version != pair[1].version),
+        tuple(renamed),
+    )
