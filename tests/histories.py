@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from conf.specs import Aggregate, ColumnType, FeatureGroup, SettledBy, Source, State
-from tests.oracle import Expression, local_date, span
+from tests.oracle import Expression, local_date, span, start_of_day
+from tests.oracle.inputs import Via
 
 History = dict[str, list[dict[str, Any]]]
 
@@ -170,13 +171,14 @@ def smallest(rows: History, fails: Callable[[History], bool]) -> History:
 
 
 def reads(group: FeatureGroup, sources: Mapping[str, Source]) -> list[str]:
-    """The sources that a group reads: its spine, its inputs, what settles them and what brings their entity."""
+    """The ledgers that a group reads: its spine, its inputs, what settles them and what brings their entity or columns."""
     names = [group.spine]
     for item in group.inputs:
-        names += [item.source] + ([item.settled_by.source] if item.settled_by else [])
+        names += [item.source, *(join.source for join in (item.settled_by, item.parent) if join)]
         if isinstance(item.entity, Mapping):
-            names += [via.removeprefix("via ").strip() for via in item.entity.values()]
-    return [name for name in sources if name in names]
+            names += [via.source for via in map(Via.parse, item.entity.values()) if via]
+    names += [member for name in names for member in sources[name].union_of]
+    return [name for name in sources if name in names and not sources[name].union_of]
 
 
 def _by_source(flat: Iterable[tuple[str, dict[str, Any]]], names: Iterable[str]) -> History:
@@ -265,11 +267,11 @@ def _is_identifier(name: str, source: Source, sources: Mapping[str, Source]) -> 
 
 def _windows_of(group: FeatureGroup) -> set[tuple[Any, int, bool]]:
     return {
-        (window, lag, aggregate.ahead)
+        (window, lag, isinstance(feature, Aggregate) and feature.ahead)
         for item in group.inputs
-        for aggregate in item.aggregates
-        for window in aggregate.windows or (None,)
-        for lag in aggregate.lag or (0,)
+        for feature in (*item.aggregates, *item.daily)
+        for window in feature.windows or (None,)
+        for lag in feature.lag or (0,)
     }
 
 
@@ -281,12 +283,18 @@ def _edges(group: FeatureGroup, as_of: date, zone: str) -> list[datetime]:
 
 
 def _instants(group: FeatureGroup, sources: Mapping[str, Source], as_of: date, zone: str) -> list[datetime]:
-    """Each edge and the microsecond before it, the same a grace later, and T more often than the others."""
+    """Each edge and the microsecond before it, the same a grace later, and T more often than the others.
+
+    Where days are asked about one by one, also a few midnights before T, give or take a microsecond.
+    """
     cutoff = span(None, as_of=as_of, zone=zone)[1]
     edges = [*_edges(group, as_of, zone), *[cutoff] * 4]
     graces = {sources[name].grace for name in reads(group, sources)} - {timedelta()}
     near = [edge + step for edge in edges for step in (-_MICROSECOND, timedelta())]
     near += [cutoff + grace + step for grace in graces for step in (timedelta(), _MICROSECOND)]
+    if any(item.daily for item in group.inputs):
+        midnights = [start_of_day(as_of - timedelta(days=days), zone) for days in (0, 1, 2, 4, as_of.day - 1)]
+        near += [midnight + step for midnight in midnights for step in (-_MICROSECOND, timedelta(), _MICROSECOND)]
     return [*near, cutoff - timedelta(hours=1), cutoff + timedelta(hours=1), cutoff + timedelta(days=20)]
 
 
@@ -302,12 +310,13 @@ def _vocabulary(group: FeatureGroup) -> dict[str, list[str]]:
     words: dict[str, list[str]] = {}
     for item in group.inputs:
         texts = list(item.columns.values())
+        texts += [daily.where for daily in item.daily if daily.where]
         features: list[Aggregate | State] = [*item.aggregates, *item.states]
         for feature in features:
             texts += [text for text in (feature.of, feature.where) if text]
             for column, values in feature.by.items():
-                words.setdefault(column, []).extend(values)
-        for tree in (sqlglot.parse_one(text, read="spark") for text in texts):
+                words.setdefault(column, []).extend(values if values != "map" else ())
+        for tree in (sqlglot.parse_one(text) for text in texts):
             for comparison in tree.find_all(exp.EQ, exp.NEQ, exp.In):
                 column, others = comparison.this, [*comparison.expressions, comparison.args.get("expression")]
                 named = [literal.this for literal in others if isinstance(literal, exp.Literal) and literal.is_string]

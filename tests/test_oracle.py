@@ -393,10 +393,10 @@ def test_condition_that_is_null_is_not_true():
     assert (count(*plans, where="size > 2"), count(*plans, where="not size > 2")) == (1, 1)
 
 
-def test_by_has_a_column_for_each_declared_value_and_other_takes_the_rest():
+def test_by_has_a_column_for_each_declared_value_and_other_takes_what_is_not_declared():
     plans = [plan("2025-06-30", provider=name) for name in ("atome", "Atome", "other", "shady", None)]
     found = count(*plans, by={"provider": ["atome", "Grab Pay", "other"]}, windows=["7d"])
-    assert found == {"f_7d": 5, "f_atome_7d": 1, "f_grab_pay_7d": 0, "f_other_7d": 4}
+    assert found == {"f_7d": 5, "f_provider_atome_7d": 1, "f_provider_grab_pay_7d": 0, "f_provider_other_7d": 4}
 
 
 # Rule 5: money

@@ -44,8 +44,17 @@ class Case:
     raw: Mapping[str, Any] = field(repr=False, default_factory=dict)
 
 
+def shared_sources() -> dict[str, Source]:
+    """Those that cases share."""
+    return {name: _source(name, spec) for name, spec in _shared().items()}
+
+
+def _shared() -> dict[str, Any]:
+    return yaml.load((FOLDER / "sources.yaml").read_text(encoding="utf-8"), _Texts)
+
+
 def load_cases() -> list[Case]:
-    shared = yaml.load((FOLDER / "sources.yaml").read_text(encoding="utf-8"), _Texts)
+    shared = _shared()
     return [case for path in sorted(FOLDER.glob("[0-9]*.yaml")) for case in _of_file(path, shared)]
 
 

@@ -13,13 +13,13 @@ event at T - 1 µs is in, at T out. Each module says which decisions it took whe
 - `sql`, `sql_types`, `values`: expressions, text, money
 """
 
-from tests.oracle.groups import answer, answer_event
+from tests.oracle.groups import answer, answer_event, column_types
 from tests.oracle.moment import Moment, span
 from tests.oracle.operations import OPERATIONS
 from tests.oracle.sql import Expression
 from tests.oracle.values import OracleError, disagreements, local_date, start_of_day
 
 __all__ = [
-    "OPERATIONS", "Expression", "Moment", "OracleError", "answer", "answer_event", "disagreements", "local_date", "span",
+    "OPERATIONS", "Expression", "Moment", "OracleError", "answer", "answer_event", "column_types", "disagreements", "local_date", "span",
     "start_of_day",
 ]  # fmt: skip

@@ -6,9 +6,10 @@
   null `until` goes on. Without `from` a fact holds from the start. A state's facts count at their event time.
 - Without windows: all at < T, or all at >= T with `ahead`; no suffix. The listed lags are the columns (none listed: unlagged).
 - Ties of time are broken by (at, known time, key in its declared type).
-- `by` adds a column for each declared value and for `other` (null, or not declared) beside the one over all; `map` adds one JSON
+- `by` adds a column for each declared value (`other`: null, or not declared) beside the one over all; `map` adds one JSON
   object of the values that have facts. What isn't text is compared, and written, as text. Null is no key of a map.
-- `newest_per` looks at the facts that would count in the window, one column (or one key of a map) at a time.
+- `newest_per` looks at the facts that would count in the window, one column (or one key of a map) at a time; facts without a value of it
+  don't count.
 """
 
 from __future__ import annotations
@@ -96,8 +97,12 @@ class Aggregated:
                 chosen = [given for given in self._of_entity(entity) if _bucket(given.by[by], named) == word]
                 return self._answer(chosen, start, end)
 
-            for word in (*named, "other"):
-                yield word, self._result, lambda entity, start, end, p=pivot, word=word: p(entity, start, end, word=word)
+            for word in values:
+                yield (
+                    f"{column}_{word}",
+                    self._result,
+                    lambda entity, start, end, p=pivot, word=word: p(entity, start, end, word=word),
+                )
 
     def _map(self, entity: str, by: str, start: Any, end: Any) -> str:
         found = {}
@@ -137,6 +142,8 @@ class Aggregated:
         at = instant(at, zone)
         by = {name: self._expression(name).value(row.values) for name in feature.by}
         newest_per = self._expression(feature.newest_per).value(row.values) if feature.newest_per else None
+        if feature.newest_per and newest_per is None:
+            return
         order = (at, row.known, *(null_first(part) for part in row.key))
         yield _Given(Fact(at, order, value, weight), newest_per, by)
 

@@ -48,6 +48,11 @@ def answer_event(
     return _Book(sources, rows, Moment.of_event(at, zone), {**(groups or {}), group.name: group}).answer(group)
 
 
+def column_types(group: FeatureGroup, sources: Mapping[str, Source]) -> dict[str, str]:
+    """The type of each column of a group, internal ones too."""
+    return _Group(group, _Book(sources, {}, Moment(date(2025, 1, 1), "UTC"), {group.name: group})).types()
+
+
 class _Book:
     """All groups that may be named, each made when it is first asked for."""
 
@@ -97,6 +102,9 @@ class _Group:
                 values = {name: value if name == self._group.blank_unless else None for name, value in values.items()}
             found[entity] = {"has_history": self._has_history(entity), **values}
         return found
+
+    def types(self) -> dict[str, str]:
+        return {column.name: column.type for column in (self.own(name) for name in [*self._columns, *self._makers])}
 
     def has(self, name: str) -> bool:
         return name in self._columns or name in self._makers

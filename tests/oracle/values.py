@@ -43,9 +43,9 @@ def convert(value: Any, to: str) -> Any:
     if value is None or to not in NUMERIC:
         return value
     if to == "number":
-        return finite(lambda: float(value))
+        return finite(lambda: float(value) + 0.0)  # there is one zero, without a sign
     if to == "money":
-        exact = rounded(Decimal(repr(value)) if isinstance(value, float) else Decimal(value), 2)
+        exact = rounded(Decimal(repr(value)) if isinstance(value, float) else Decimal(value), 2) + 0
         return exact if abs(exact) < _MONEY else None
     return value if -_WHOLE <= value < _WHOLE else None
 
