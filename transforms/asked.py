@@ -43,7 +43,7 @@ class Asked:
     def of(self, facts: Selection) -> Answer:
         """The answer for each query."""
         if self.newest_per is not None:
-            facts = newest_of_each(facts, self.newest_per)
+            facts = newest_of_each(facts, self.newest_per, self.values, self.weights)
         if self.map_by is None:
             return self.operation.answer(facts, self.values, self.weights)
         parts = apart(facts, self.map_by, self.values, self.weights, history=self.history)

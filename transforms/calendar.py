@@ -134,7 +134,7 @@ def window_days(window: Window, as_of: Days, *, lag: int = 0, over: NDArray[np.b
         return after - window.count, after
     if window.kind == "month_to_date":
         return months_later(days, 0), after
-    this_month = months_later(days + over, 0)
+    this_month = months_later(days + (over if lag == 0 else True), 0)
     return months_later(this_month, -window.count), this_month
 
 

@@ -41,13 +41,12 @@ class Picked(Selection):
         return Picked(self, self.as_of, self._earlier or Members.of(nothing, nothing, len(self)))
 
 
-def newest_of_each(facts: Selection, column: Values) -> Selection:
-    """Of the facts with a value of `column`, only the newest of each value. None of them lies before another's window."""
-    members = facts.members(column)
-    key = _keys(members, column)
-    _, last = np.unique(key[::-1], return_index=True)
-    newest = np.zeros(len(key), dtype=np.bool_)
-    newest[len(key) - 1 - last] = True
+def newest_of_each(facts: Selection, column: Values, values: Values, weights: Values | None) -> Selection:
+    """Of the facts with a value (and weight), only the newest of each value of `column`. None lies before another's window."""
+    members = _with(facts.members(values, weights), column)
+    _, last = np.unique(_keys(members, column)[::-1], return_index=True)
+    newest = np.zeros(len(members.positions), dtype=np.bool_)
+    newest[len(newest) - 1 - last] = True
     return Picked(facts, facts.as_of, members.keep(newest))
 
 

@@ -7,7 +7,9 @@ import math
 from dataclasses import fields
 from datetime import date
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.transforms.small import T, ask, facts_of, queries_of
@@ -47,6 +49,7 @@ CASES = [
     ("mode", {}, "string", NAMES, "a", None, "x", "x"),
     ("mode", {}, "integer", MANY, 3, None, 6, 6),
     ("share", {}, "string", NAMES, '{"a":0.4,"b":0.4,"c":0.2}', "{}", '{"x":1.0}', '{"x":1.0}'),
+    ("frequency", {}, "string", NAMES, '{"a":2,"b":2,"c":1}', "{}", '{"x":1}', '{"x":2}'),
     ("entropy", {}, "string", NAMES, approx(-2 * 0.4 * math.log(0.4) - 0.2 * math.log(0.2)), None, 0.0, 0.0),
     ("histogram", {"edges": "-4, 3, 4"}, "integer", MANY, "[0,1,2,1]", "[]", "[0,0,0,1]", "[0,0,0,2]"),
     ("percentile", {"q": "50"}, "integer", MANY, 3.0, None, 6.0, 6.0),
@@ -193,7 +196,7 @@ def test_weights_that_add_up_to_nothing_tell_no_share():
         ("integer", (10, 9, -1), "[10,9,-1]", '{"-1":'),
         ("boolean", (True, False, True), "[true,false,true]", '{"false":'),
         ("date", (day_number(date(2025, 2, 28)), 0, -1), '["2025-02-28","1970-01-01","1969-12-31"]', '{"1969-12-31":'),
-        ("timestamp", (T, T + 1, 0), '["2025-06-30T16:00:00Z","2025-06-30T16:00:00.000001Z","1970-01-01T00:00:00Z"]', '{"1970-'),
+        ("timestamp", (T, T + 1, 0), '["2025-06-30T16:00:00.000000Z","2025-06-30T16:00:00.000001Z","1970-01-01T00:00:00.000000Z"]', '{"1970-'),
         ("string", ('say "é"', "\n", "a"), '["say \\"é\\"","\\n","a"]', '{"\\n":'),
     ],
 )  # fmt: skip
@@ -292,3 +295,44 @@ def test_parameters_are_the_fields_of_an_operation():
     assert (
         build_operation("last_n", {"n": "2"}) != build_operation("last_n", {"n": "3"}) != build_operation("first_n", {"n": "3"})
     )
+
+
+@pytest.mark.parametrize(
+    ("op", "parameters", "sql"),
+    [
+        ("count", {}, "count(v)"),
+        ("sum", {}, "sum(v)"),
+        ("mean", {}, "avg(v)"),
+        ("std", {}, "stddev_samp(v)"),
+        ("variance", {}, "var_samp(v)"),
+        ("skew", {}, "skewness(v)"),
+        ("kurtosis", {}, "kurtosis(v)"),
+        ("percentile", {"q": "95"}, "quantile_cont(v, 0.95)"),
+        ("percentile", {"q": "33.3"}, "quantile_cont(v, 0.333)"),
+        ("entropy", {}, "entropy(v) * ln(2)"),
+        ("distinct_count", {}, "count(distinct v)"),
+        ("slope", {}, "regr_slope(v, day)"),
+        ("min", {}, "min(v)"),
+        ("max", {}, "max(v)"),
+        ("cv", {}, "stddev_samp(v) / avg(v)"),
+        ("decayed_sum", {"half_life": "7"}, "sum(v * pow(2, -age / 7))"),
+    ],
+)
+@pytest.mark.parametrize("type_", ["integer", "number"])
+def test_duckdb_says_the_same(op, parameters, sql, type_):
+    """40 entities with up to 60 facts in the window, some null, some equal; from 5 facts on nothing is undefined."""
+    random = np.random.default_rng(7)
+    rows = []
+    for entity in range(40):
+        for day in sorted(random.integers(1, 29, random.integers(5, 60)), reverse=True):
+            value = float(random.choice([random.normal(50, 20), random.integers(0, 9)]))
+            value = round(value) if type_ == "integer" else value
+            rows.append((entity, int(day), None if random.random() < 0.1 else value))
+    actual = ask(op, facts_of(*rows, type_=type_), "28d", with_=parameters, queries=queries_of(*range(40)))
+    with duckdb.connect(":memory:") as connection:
+        columns = zip(*rows, strict=True)
+        table = pa.table([pa.array(column) for column in columns], names=["entity", "ago", "v"])
+        connection.register("rows", table)
+        facts = "(select *, ago - 1 as age, -ago as day from rows where v is not null)"  # a day before T began D itself
+        expected = connection.sql(f"select {sql} from {facts} group by entity order by entity").fetchall()
+    assert actual == [approx(value, rel=1e-9) for (value,) in expected]

@@ -11,7 +11,7 @@ from transforms.operations.changes import ChangeCount, CloseCount, ReturnCount, 
 from transforms.operations.counting import AllTrue, AnyTrue, Count, DistinctCount, Streak
 from transforms.operations.days import Age, GapDeviation, GapMaximum, GapMean, GapMinimum, Recency
 from transforms.operations.ends import First, FirstN, Last, LastN
-from transforms.operations.frequency import BottomK, Entropy, Mode, Share, TopK
+from transforms.operations.frequency import BottomK, Entropy, Frequency, Mode, Share, TopK
 from transforms.operations.spread import Histogram, Kurtosis, Percentile, Skewness, Slope, StandardDeviation, Variance, Variation
 
 __all__ = ["ANY_TYPE", "NUMBERS", "OPERATIONS", "ORDERED", "Answer", "Operation", "Parameter", "build_operation"]
@@ -23,7 +23,7 @@ OPERATIONS: Mapping[str, type[Operation]] = {
         Sum, Mean, Minimum, Maximum, DecayedSum,
         StandardDeviation, Variance, Variation, Skewness, Kurtosis, Slope, Percentile, Histogram,
         First, Last, FirstN, LastN,
-        Mode, TopK, BottomK, Share, Entropy,
+        Mode, TopK, BottomK, Share, Frequency, Entropy,
         Recency, Age, GapMean, GapMinimum, GapMaximum, GapDeviation,
         ChangeCount, RiseCount, CloseCount, ReturnCount,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from transforms.kernel import Members, Selection, Values, narrowed, picked
 from transforms.operations.base import ANY_TYPE, Answer, Operation, Parameter, declared
-from transforms.operations.json_text import json_lists, json_maps, key_texts
+from transforms.operations.json_text import json_lists, json_maps, json_text, key_texts
 from transforms.operations.parameters import whole_number
 from transforms.operations.reducing import Tally, divided, tally
 
@@ -70,13 +71,20 @@ class Share(Operation):
         whole = _whole(found)
         present = (whole != 0) | ~found.members.some
         share = divided(found.weight, whole[found.query], present[found.query])
-        different, value = np.unique(found.value, return_inverse=True)
-        texts = key_texts(different, values.type, values.words)
-        rank = np.argsort(np.argsort(np.array(texts, dtype=object), kind="stable"), kind="stable")  # keys ascend as texts
-        order = np.lexsort((rank[value] if len(texts) else value, found.query))
-        items = pa.array([repr(number) for number in share[order].tolist()], pa.string())
-        maps = json_maps(found.members.starts, texts, value[order], items)
+        maps = _by_value(found, values, [json_text(number, "number") for number in share.tolist()])
         return Answer(maps.data, present, maps.words)
+
+
+class Frequency(Operation):
+    """How often each value occurs, or what its facts weigh together, as a JSON map."""
+
+    name, takes, empty, weighs, in_words = "frequency", ANY_TYPE, "{}", True, "number of each"
+    gives, gives_json = "string", True
+
+    def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
+        found = tally(facts, values, weights)
+        type_ = "integer" if weights is None else weights.type
+        return _by_value(found, values, [json_text(weight, type_) for weight in found.weight.tolist()])
 
 
 class Entropy(Operation):
@@ -94,7 +102,16 @@ class Entropy(Operation):
         present = (whole > 0) & (found.members.reduce(np.minimum, found.weight) >= 0)
         share = divided(found.weight, whole[found.query], present[found.query])
         parts = np.where(share > 0, -share * np.log(np.where(share > 0, share, 1)), 0)
-        return Answer(np.where(present, found.members.reduce(np.add, parts), 0), present)
+        return Answer(np.where(present, found.members.reduce(np.add, parts) + 0.0, 0), present)
+
+
+def _by_value(found: Tally, values: Values, items: Sequence[str]) -> Answer:
+    """A JSON map for each query, of its different values; keys ascend as texts."""
+    different, value = np.unique(found.value, return_inverse=True)
+    texts = key_texts(different, values.type, values.words)
+    rank = np.argsort(np.argsort(np.array(texts, dtype=object), kind="stable"), kind="stable")
+    order = np.lexsort((rank[value] if len(texts) else value, found.query))
+    return json_maps(found.members.starts, texts, value[order], pa.array(items, pa.string()).take(pa.array(order)))
 
 
 def _ranked(found: Tally, n: int, rank: NDArray[Any]) -> Members:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from conf.specs import ColumnType
-from transforms.calendar import EPOCH, iso_utc
+from transforms.calendar import EPOCH, moment
 from transforms.kernel import Members, Positions
 from transforms.operations.base import Answer
 
@@ -56,9 +56,9 @@ def json_text(value: Any, type_: ColumnType, words: Sequence[str] = ()) -> str:
         case "date":
             return f'"{EPOCH + timedelta(days=value)}"'
         case "timestamp":
-            return f'"{iso_utc(value)}"'
+            return f'"{moment(value):%Y-%m-%dT%H:%M:%S.%fZ}"'  # as `cast(… as string)` has it
         case "number":
-            return repr(float(value))
+            return repr(float(value) + 0.0)  # never -0.0
         case _:
             return str(int(value))
 
