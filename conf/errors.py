@@ -40,9 +40,10 @@ class Problems:
             self.found.append(problem)
 
     def raise_all(self) -> None:
-        """Raises one DefinitionError with everything that was found, a line each; nothing when nothing was."""
+        """Raises one DefinitionError with everything that was found, each once; nothing when nothing was."""
         if self.found:
-            raise DefinitionError("\n".join(str(problem) for problem in self.found))
+            lines = (line for problem in self.found for line in str(problem).splitlines())
+            raise DefinitionError("\n".join(dict.fromkeys(lines)))
 
 
 class InputError(EtrError):

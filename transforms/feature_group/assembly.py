@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from conf.errors import did_you_mean
+from conf.errors import Problems, did_you_mean
 from conf.expressions import Expression, ExpressionError, UnknownColumnError, column_of
 from conf.specs import ColumnType, FeatureGroup
 from conf.yaml_file import Place
@@ -30,8 +30,11 @@ class Assembly:
         self.answered: dict[str, Draft] = dict(draft.answered)
         self.derived: dict[str, DerivedColumn] = {}
         self._making: list[str] = []
+        problems = Problems()
         for name in draft.derived:
-            self.column(draft, name)
+            with problems.gather():
+                self.column(draft, name)
+        problems.raise_all()
         self.blank_unless = self._blank_unless()
 
     def column(self, home: GroupDraft, name: str) -> Expression:
@@ -72,8 +75,10 @@ class Assembly:
             path = " <- ".join([*self._making[self._making.index(here) :], here])
             raise home.checker.problem(draft.place, f"'{draft.name}' is made from itself: {path}")
         self._making.append(here)
-        made = make(draft, home.checker, Scope(self, home))
-        self._making.pop()
+        try:
+            made = make(draft, home.checker, Scope(self, home))
+        finally:
+            self._making.pop()
         column = Column(
             name=here,
             feature=draft.spec.name,

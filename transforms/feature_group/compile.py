@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conf.catalogue import Catalogue
+from conf.errors import Problems
 from transforms.feature_group.assembly import Assembly
 from transforms.feature_group.checker import Checker
 from transforms.feature_group.compiled import Compiled, CompiledGroup, Stream, digest
 from transforms.feature_group.functions import compile_function
-from transforms.feature_group.library import draft_group
+from transforms.feature_group.library import GroupDraft, draft_group
 from transforms.feature_group.meaning import column_versions
 from transforms.feature_group.streams import Streams
 from transforms.feature_group.tables import source_meaning
@@ -18,12 +19,24 @@ __all__ = ["compile_groups", "source_meaning"]
 
 
 def compile_groups(catalogue: Catalogue, zone: str) -> Compiled:
-    """Compile every group of a catalogue. Raises DefinitionError with file and line for what can't be."""
-    streams = Streams()
+    """Compile every group of a catalogue. Raises DefinitionError with everything that can't be, each with its file and line.
+
+    Columns made from columns are looked at once those are right.
+    """
+    streams, problems = Streams(), Problems()
     checkers = {name: Checker(group, catalogue, zone) for name, group in catalogue.groups.items()}
     functions = {name: group for name, group in catalogue.groups.items() if group.function is not None}
-    library = {name: draft_group(checker, streams) for name, checker in checkers.items() if name not in functions}
-    assemblies = [Assembly(draft, library, functions) for draft in library.values()]
+    library: dict[str, GroupDraft] = {}
+    for name, checker in checkers.items():
+        with problems.gather():
+            if name not in functions:
+                library[name] = draft_group(checker, streams)
+    problems.raise_all()
+    assemblies = []
+    for draft in library.values():
+        with problems.gather():
+            assemblies.append(Assembly(draft, library, functions))
+    problems.raise_all()
     finished = streams.finish()
     groups = {assembly.draft.group.name: assembly.finish(finished) for assembly in assemblies}
     compiled = Compiled(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from conf.errors import Problems
 from conf.specs import Derived, FeatureGroup
 from conf.yaml_file import Place
 from transforms.feature_group.aggregates import aggregate_columns
@@ -40,25 +42,34 @@ class GroupDraft:
 
 
 def draft_group(checker: Checker, streams: Streams) -> GroupDraft:
-    """Raises DefinitionError for what of the inputs can't be, and for names that are taken or refused."""
-    group, names = checker.group, Names(checker)
-    readers = [read_input(checker, streams, ("inputs", index), item) for index, item in enumerate(group.inputs)]
-    answered = {draft.column.name: draft for index, reader in enumerate(readers) for draft in _answered(index, reader, names)}
-    derived = {
-        draft.name: draft for index, spec in enumerate(group.derived) for draft in _derived(("derived", index), spec, names)
-    }
+    """Raises DefinitionError for all that of the inputs can't be, and for names that are taken or refused."""
+    group, names, problems = checker.group, Names(checker), Problems()
+    readers: list[InputReader] = []
+    answered: dict[str, Draft] = {}
+    derived: dict[str, DerivedDraft] = {}
+    for index, item in enumerate(group.inputs):
+        with problems.gather():
+            readers.append(read_input(checker, streams, ("inputs", index), item))
+            for compiled in _answered(index, readers[-1], names):
+                with problems.gather():
+                    answered |= {draft.column.name: draft for draft in compiled()}
+    for index, spec in enumerate(group.derived):
+        with problems.gather():
+            derived |= {draft.name: draft for draft in _derived(("derived", index), spec, names)}
+    problems.raise_all()
     presence = tuple(streams.presence(reader.key) for reader in readers)
     return GroupDraft(checker, streams.presence(_spine(checker, readers)), presence, answered, derived)
 
 
-def _answered(index: int, reader: InputReader, names: Names) -> Iterator[Draft]:
+def _answered(index: int, reader: InputReader, names: Names) -> Iterator[Callable[[], Iterable[Draft]]]:
+    """What compiles each feature's columns."""
     item, place = reader.item, ("inputs", index)
     for number, aggregate in enumerate(item.aggregates):
-        yield from aggregate_columns((*place, "aggregates", number), aggregate, reader, names)
+        yield partial(aggregate_columns, (*place, "aggregates", number), aggregate, reader, names)
     for number, state in enumerate(item.states):
-        yield from aggregate_columns((*place, "states", number), state, reader, names)
+        yield partial(aggregate_columns, (*place, "states", number), state, reader, names)
     for number, daily in enumerate(item.daily):
-        yield from daily_columns((*place, "daily", number), daily, reader, names)
+        yield partial(daily_columns, (*place, "daily", number), daily, reader, names)
 
 
 def _derived(place: Place, spec: Derived, names: Names) -> Iterator[DerivedDraft]:
