@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from conf.errors import DefinitionError, did_you_mean
 
 Place = tuple[str | int, ...]
+_WORD = re.compile(r"[\w-]+")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -78,6 +80,8 @@ def _explain(model: type[BaseModel], file: YamlFile, error: Any) -> str:
     if error["type"] == "extra_forbidden":
         known = _known_keys(model, place[:-1])
         message = f"unknown key '{place[-1]}'{did_you_mean(str(place[-1]), known)}; known: {', '.join(known)}"
+        if not _WORD.fullmatch(str(place[-1])):  # half of an expression
+            message += "; an expression with a comma is written in quotes"
     elif error["type"] == "missing":
         message = f"'{place[-1]}' is missing"
         place = place[:-1]

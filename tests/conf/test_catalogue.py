@@ -56,6 +56,10 @@ def test_definitions_are_found_by_name(tmp_path):
          " (d or mo), such as '30d' or '6mo', or 'mtd' or 'life'"),
         ("spine: orders", "spine: order", "customer_orders.yaml:3: no source named 'order' (did you mean 'orders'?); known: orders"),
         ("- source: orders", "- source: ordrs", "customer_orders.yaml:5: no source named 'ordrs' (did you mean 'orders'?); known: orders"),
+        ("- source: orders", "- source: orders\n    parent: {source: ordrs, columns: {a: amount}}", "customer_orders.yaml:6: no source named 'ordrs'"
+         " (did you mean 'orders'?); known: orders"),
+        ("- source: orders", "- source: orders\n    settled_by: {source: ordrs, on: {order_id: order_id}, amount: amount, due: amount}",
+         "customer_orders.yaml:6: no source named 'ordrs' (did you mean 'orders'?); known: orders"),
         ("record_identifier: customer_id", "record_identifier: client_id", "customer_orders.yaml:2: spine 'orders' has no column 'client_id';"
          " columns: order_id, customer_id, ordered_at, amount"),
         ("spine: orders\n", "", "customer_orders.yaml:1: 'spine' is missing: the source whose entities get a row"),

@@ -109,7 +109,7 @@ class _Compiler:
         if len(self.feature.by) > 1:
             raise self.checker.problem((*self.place, "by"), "`by` takes one column")
         column = next(iter(self.feature.by))
-        return self.reader.text((*self.place, "by", column), f'"{column}"', "`by`")
+        return self.reader.text((*self.place, "by", column), column if column.isidentifier() else f'"{column}"', "`by`")
 
     def _clock(self) -> Clock:
         reader, feature = self.reader, self.feature
