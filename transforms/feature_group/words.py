@@ -48,7 +48,8 @@ def of_daily(operation: Operation, feature: Daily, source: str) -> str:
     if feature.description:
         return feature.description
     days = "month ends" if feature.every == "month_end" else "days"
-    words = f"{operation.words} the {days}' {feature.value} of {source}"
+    of = "" if operation.words.endswith((" of", " between")) else " of"
+    words = f"{operation.words}{of} the {days}' {feature.value} of {source}"
     if feature.where:
         words += f" where {feature.where}"
     if feature.newest_per:
