@@ -265,6 +265,7 @@ class CompiledFunctionGroup:
     groups: tuple[str, ...]
     columns: tuple[Column, ...]
     version: str
+    code: str = ""  # the hash of the module's, comments and layout aside
 
 
 AnyGroup = CompiledGroup | CompiledFunctionGroup

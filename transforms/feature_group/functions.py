@@ -51,12 +51,20 @@ def compile_function(checker: Checker) -> CompiledFunctionGroup:
     }
     reads = group.reads
     return CompiledFunctionGroup(
-        group.name, group.record_identifier, module, function, reads.sources, reads.groups, tuple(columns), digest(meaning, 16)
+        group.name,
+        group.record_identifier,
+        module,
+        function,
+        reads.sources,
+        reads.groups,
+        tuple(columns),
+        version=digest(meaning, 16),
+        code=code,
     )
 
 
 def _code(checker: Checker, place: Place, module: str, function: str) -> str:
-    """The module's code without comments and layout."""
+    """The hash of the module's code without comments and layout."""
     try:
         found = find_spec(module)
     except ModuleNotFoundError as problem:
@@ -71,4 +79,4 @@ def _code(checker: Checker, place: Place, module: str, function: str) -> str:
         known = ", ".join(functions) or "none"
         told = f"'{module}' has no function '{function}'{did_you_mean(function, functions)}; functions: {known}"
         raise checker.problem(place, told)
-    return ast.dump(tree)
+    return digest(ast.dump(tree), 16)

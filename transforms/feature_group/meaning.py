@@ -33,7 +33,8 @@ def column_versions(compiled: Compiled, group: CompiledGroup | CompiledFunctionG
     """
     if isinstance(group, CompiledFunctionGroup):
         read = [source_meaning(compiled.sources[name]) for name in group.sources]
-        made = [group.entity, group.module, group.function, read, [compiled.groups[name].version for name in group.groups]]
+        others = [compiled.group(name).version for name in group.groups]
+        made = [group.entity, group.module, group.function, group.code, read, others]
         return {column.name: digest([made, column.name, column.type], LENGTH) for column in group.columns}
     own = _own_meanings(compiled, group)
     rows = [group.entity, _rows(compiled, compiled.streams[group.spine[0]]), compiled.zone]
