@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from conf.errors import DefinitionError, Problems, UsageError, did_you_mean
+from conf.expressions import ExpressionError, parse_condition
 from conf.specs import FeatureGroup, Source, UnionSource
 from conf.training_sets import TrainingSet
 from conf.yaml_file import Model, Place, YamlFile, load_model, parse_yaml
@@ -71,6 +72,7 @@ def load_catalogue(folder: str | Path | None = None) -> Catalogue:
     for source in sources.values():
         with problems.gather():
             _check_references(source, catalogue)
+            _check_rules(source, catalogue)
     for union in unions.values():
         with problems.gather():
             _check_members(union, catalogue)
@@ -117,6 +119,15 @@ def _parse(path: Traversable) -> YamlFile:
 def _check_references(source: Source, catalogue: Catalogue) -> None:
     for column, parent in source.references.items():
         _known(parent, catalogue.sources, source, ("references", column), catalogue)
+
+
+def _check_rules(source: Source, catalogue: Catalogue) -> None:
+    types = {name: column.type for name, column in source.columns.items()}
+    for index, rule in enumerate(source.rules):
+        try:
+            parse_condition(rule.expr, types, zone=source.zone)
+        except ExpressionError as problem:
+            raise catalogue.problem(source, ("rules", index, "expr"), str(problem)) from problem
 
 
 def _check_members(union: UnionSource, catalogue: Catalogue) -> None:

@@ -87,6 +87,10 @@ def test_a_wrong_feature_group(tmp_path, written, instead, message):
         ("format: csv", "format: csv\nzone: Asia/Kuala_Lumpr", "orders.yaml:3: 'Asia/Kuala_Lumpr' is not an IANA time zone, such as"
          " 'Asia/Kuala_Lumpur' or 'UTC'"),
         ("format: csv", "format: xls", "orders.yaml:2: 'xls' is not one of 'csv', 'jsonl', 'parquet' or 'delta'"),
+        ("  amount: money", "  amount: money\nrules:\n  - {name: some, expr: amont > 0}", "orders.yaml:12: no column named 'amont' (did you mean"
+         " 'amount'?); columns: order_id, customer_id, ordered_at, amount"),
+        ("  amount: money", "  amount: money\nrules:\n  - {name: some, expr: amount}", "orders.yaml:12: 'amount' is money, a condition must be"
+         " boolean"),
         ("format: csv", "format: csv\ngrace: soon", "orders.yaml:3: 'soon' is not a duration; write a whole number and m, h or d, such as"
          " '36h'"),
     ],
