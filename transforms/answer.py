@@ -90,6 +90,7 @@ class _Shared:
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._answers: dict[Hashable, Answer] = {}
         self._any: dict[Presence, Mask] = {}
+        self._words: dict[int, pa.Array] = {}
 
     def timeline(self, stream: str, clock: str) -> Timeline:
         place = (stream, clock)
@@ -164,8 +165,16 @@ class _Shared:
         column = item.column
         if (item.stream, item.clock) not in self.facts:
             return _empty(item, len(self.queries))
+        answer = self._answers[_meaning(item)]
+        words = self._words_of(item) if column.type == "string" and answer.words is None else ()
+        return arrow.to_arrow(answer, column.type, words, decimal_digits=column.decimal_digits)
+
+    def _words_of(self, item: WindowColumn) -> pa.Array:
+        """The texts of a value, as Arrow has them: made once."""
         words = self.facts[(item.stream, item.clock)].values[item.value].words
-        return arrow.to_arrow(self._answers[_meaning(item)], column.type, words, decimal_digits=column.decimal_digits)
+        if id(words) not in self._words:
+            self._words[id(words)] = pa.array(words, pa.string())
+        return self._words[id(words)]
 
 
 def _daily_meaning(item: DailyColumn) -> Hashable:

@@ -28,7 +28,7 @@ def arrow_type(type_: ColumnType, *, decimal_digits: int = 28) -> pa.DataType:
     return pa.decimal128(decimal_digits, 2) if type_ == "money" else _TYPES[type_]
 
 
-def to_arrow(answer: Answer, type_: ColumnType, words: Sequence[str] = (), *, decimal_digits: int = 28) -> pa.Array:
+def to_arrow(answer: Answer, type_: ColumnType, words: Sequence[str] | pa.Array = (), *, decimal_digits: int = 28) -> pa.Array:
     """`words`: what the codes of a string answer stand for, when it brings none of its own."""
     absent = ~answer.present
     match type_:
@@ -36,7 +36,8 @@ def to_arrow(answer: Answer, type_: ColumnType, words: Sequence[str] = (), *, de
             return _cents_to_decimal(answer.data, absent, decimal_digits)
         case "string":
             codes = pa.array(answer.data.astype(np.int64), mask=absent)
-            return pa.array(words if answer.words is None else answer.words, pa.string()).take(codes)
+            texts = words if answer.words is None else answer.words
+            return (texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())).take(codes)
         case "boolean":
             return pa.array(answer.data.astype(np.bool_), mask=absent)
         case "date":

@@ -48,31 +48,20 @@ def answer_dailies(columns: Sequence[DailyColumn], facts: Facts | None, began: D
     `facts`: of their clock, None where there are none. `began`: the local day of the first event of each query's entity,
     NEVER_DAY where there is none: lifetime begins then, and what looks back begins a day before it.
     """
-    facts = _no_facts(columns) if facts is None else facts
-    steps = _Steps(columns[0].every)
+    timeline = Timeline(_no_facts(columns) if facts is None else facts, queries, zone)
     wanted = [_Wanted.of(column, queries, began, zone) for column in columns]
-    timeline = Timeline(facts, queries, zone)
-    group, of_query = _groups(timeline, queries)
-    first, after = np.full(len(group), NEVER_DAY), np.full(len(group), BEGINNING_DAY)
-    for days in wanted:
-        some = days.first < days.after
-        np.minimum.at(first, of_query[some], np.minimum(days.earliest, days.first)[some])
-        np.maximum.at(after, of_query[some], days.after[some])
-    none = first >= after
-    first[none] = after[none] = 0
-    points = steps.from_day(after) - steps.from_day(first)
-    cost = points + np.bincount(timeline.facts.entity, minlength=int(queries.entity.max(initial=-1)) + 1)[queries.entity[group]]
-    in_order = np.argsort(of_query, kind="stable")
-    bounds = np.searchsorted(of_query[in_order], np.arange(len(group) + 1))
+    groups = _Groups.of(timeline, queries, wanted)
     answers: list[list[Answer]] = [[] for _ in columns]
-    for start, end in runs_within(cost, MAXIMUM_POINTS):
-        mine = in_order[bounds[start] : bounds[end]]
-        judged = queries.take(group[start:end])
-        series = _Series(columns[0], Timeline(timeline.facts, judged, zone), first[start:end], after[start:end])
+    order = np.argsort(groups.of_query, kind="stable")
+    bounds = np.searchsorted(groups.of_query[order], np.arange(len(groups.last) + 1))
+    for start, end in runs_within(groups.cost(timeline, _Steps(columns[0].every)), MAXIMUM_POINTS):
+        some = Timeline(timeline.facts, queries.take(groups.last[start:end]), zone)
+        series = _Series(columns[0], some, groups.first[start:end], groups.after[start:end])
+        mine = order[bounds[start] : bounds[end]]
         for number, (column, days) in enumerate(zip(columns, wanted, strict=True)):
-            answers[number].append(series.answer(column, days.take(mine), queries.as_of[mine], of_query[mine] - start))
+            answers[number].append(series.answer(column, days.take(mine), queries.as_of[mine], groups.of_query[mine] - start))
     place = np.empty(len(queries), dtype=np.int64)
-    place[in_order] = np.arange(len(queries))
+    place[order] = np.arange(len(queries))
     return [Answer.joined(parts).take(place) for parts in answers]
 
 
@@ -97,18 +86,50 @@ class _Wanted:
         return _Wanted(self.first[which], self.after[which], self.earliest[which])
 
 
-def _groups(timeline: Timeline, queries: Queries) -> tuple[Positions, Positions]:
-    """Queries that see the same at every point that they share: the last query of each group, and the group of each query."""
-    if queries.grain == "event":
-        every = np.arange(len(queries))
-        return every, every
-    known = timeline.knowledge()
-    by_cut_off = np.lexsort((queries.cut_off, known, queries.entity))
-    entity, known = queries.entity[by_cut_off], known[by_cut_off]
-    ends = (np.diff(entity, append=-1) != 0) | (np.diff(known, append=-1) != 0)
-    of_query = np.empty(len(queries), dtype=np.int64)
-    of_query[by_cut_off] = np.cumsum(ends) - ends
-    return by_cut_off[ends], of_query
+@dataclass(frozen=True)
+class _Groups:
+    """Queries of one entity that see the same at every point that they share.
+
+    `last`: the query of each group with the latest cut-off; `of_query`: the group of each query; `first`, `after`: the days that
+    any query of each group looks at.
+    """
+
+    last: Positions
+    of_query: Positions
+    first: Days
+    after: Days
+
+    @classmethod
+    def of(cls, timeline: Timeline, queries: Queries, wanted: Sequence[_Wanted]) -> _Groups:
+        last, of_query = cls._told_apart(timeline, queries)
+        first, after = np.full(len(last), NEVER_DAY), np.full(len(last), BEGINNING_DAY)
+        for days in wanted:
+            some = days.first < days.after
+            np.minimum.at(first, of_query[some], days.earliest[some])
+            np.maximum.at(after, of_query[some], days.after[some])
+        nothing = first >= after
+        first[nothing] = after[nothing] = 0
+        return cls(last, of_query, first, after)
+
+    @staticmethod
+    def _told_apart(timeline: Timeline, queries: Queries) -> tuple[Positions, Positions]:
+        if queries.grain == "event":  # the day in which T lies is looked at up to T, so no two are alike
+            every = np.arange(len(queries))
+            return every, every
+        known = timeline.knowledge()
+        order = np.lexsort((queries.cut_off, known, queries.entity))
+        entity, known = queries.entity[order], known[order]
+        ends = (np.diff(entity, append=-1) != 0) | (np.diff(known, append=-1) != 0)
+        of_query = np.empty(len(queries), dtype=np.int64)
+        of_query[order] = np.cumsum(ends) - ends
+        return order[ends], of_query
+
+    def cost(self, timeline: Timeline, steps: _Steps) -> NDArray[np.int64]:
+        """Of each group, its points and the facts of its entity."""
+        entity = timeline.queries.entity
+        facts = np.bincount(timeline.facts.entity, minlength=int(entity.max(initial=-1)) + 1)
+        points = steps.from_day(self.after) - steps.from_day(self.first)
+        return points + facts[entity[self.last]]
 
 
 @dataclass(frozen=True)
@@ -202,7 +223,7 @@ class _Series:
         return PointSelection(self.day, timeline.day, spans)
 
     def _ended(self, days: Days, group: Positions) -> Days:
-        """The first day at whose end it is so that the day, or a later one, has ended: not on a day within which T lies."""
+        """Days with whose ends something begins to be so; instead of a day that T lies in, which has not ended, the next."""
         queries = self._timeline.queries
         if queries.grain == "day":
             return days
