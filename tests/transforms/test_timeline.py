@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import date, timedelta
 
 import numpy as np
@@ -11,7 +12,7 @@ from conf.windows import Window
 from tests.transforms.small import DAY, ZONE, D, T, ask, facts_of, queries_of
 from transforms import asked
 from transforms.calendar import FOREVER, day_number, midnight
-from transforms.kernel import Queries
+from transforms.kernel import Facts, Queries, Values
 from transforms.timeline import Timeline
 
 
@@ -156,3 +157,24 @@ def test_a_dense_entity_is_answered_in_slices(monkeypatch):
             assert len(sizes) == 1  # running totals need no look at each fact
         else:
             assert (len(sizes), max(sizes)) == (30, 12)
+
+
+def test_an_entity_with_100_000_events_takes_little_memory():
+    """Of 200 cut-offs each sees up to 100,000 facts: 13 million together, which would take more than 600 MB at once."""
+    random = np.random.default_rng(5)
+    at = np.sort(T - random.integers(0, 300 * DAY, 100_000))
+    amounts = random.integers(-(10**6), 10**6, len(at))
+    values = Values("money", amounts, np.ones(len(at), dtype=np.bool_))
+    facts = Facts(np.zeros(len(at), dtype=np.int64), at, at + 1, np.full(len(at), FOREVER), {"v": values})
+    queries = queries_of(0, days=tuple(D - timedelta(days=n) for n in range(200)))
+    tracemalloc.start()
+    found = {op: ask(op, facts, "life", queries=queries) for op in ("sum", "count", "max", "std")}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    before = np.searchsorted(at, queries.cut_off)
+    assert before.sum() > 13_000_000
+    assert found["sum"] == np.cumsum(amounts)[before - 1].tolist()
+    assert found["count"] == before.tolist()
+    assert found["max"] == np.maximum.accumulate(amounts)[before - 1].tolist()
+    assert found["std"][0] == pytest.approx(np.std(amounts / 100, ddof=1))
+    assert peak < 150_000_000
