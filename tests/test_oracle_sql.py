@@ -74,7 +74,17 @@ KINDS = {bool: "boolean", int: "integer", float: "number", M: "money", str: "str
         ("days_between(ts, d)", -1), ("add_days(d, 28)", date(2025, 2, 28)), ("add_days(d, 4000000)", None),
         ("d + interval 1 day", date(2025, 2, 1)), ("ts - interval 2 days", utc("2025-01-29 16:00")),
         ("ts + interval '90' minute", utc("2025-01-31 17:30")), ("d > date '2025-01-30'", True),
-        ("ts = timestamp '2025-01-31T16:00:00Z'", True),
+        ("ts = timestamp '2025-01-31T16:00:00Z'", True), ("month_name(d)", "Jan"), ("month_name(ts)", "Feb"),
+        ("weekday_name(d)", "Fri"), ("weekday_name(ts)", "Sat"), ("seconds_between(ts, ts + interval 90 minutes)", 5400.0),
+        ("months_between(date '2024-02-29', d)", 11), ("months_between(d, date '2025-02-28')", 0), ("months_between(d, ts)", 0),
+        ("months_between(d, date '2025-01-30')", -1), ("add_months(d, 1)", date(2025, 2, 28)),
+        ("add_months(d, -11)", date(2024, 2, 29)), ("add_months(d, 200000)", None),
+        # lists and maps
+        ("percentage(a, 14)", 50.0), ("percentage(a, zero)", None), ("json_number('{\"a\":1e-05}', 'a')", 1e-05),
+        ("json_number('{\"a\":\"120.00\"}', 'a')", 120.0), ("json_number('{\"a\":\"x\"}', 'a')", None),
+        ("json_number('[0,7]', 2)", 7.0), ("json_number('[0,7]', 3)", None), ("json_number('{\"a\":[1]}', 'a')", None),
+        ("json_text('[\"x\",1]', 1)", "x"), ("json_text('[\"x\",1]', 2)", None), ("json_text('{', 'a')", None),
+        ("list_text('[0,null,\"x\",true]', '-')", "0-x-true"), ("list_text('[0.5]', '-')", None), ("list_text('[]', '-')", ""),
     ],
 )  # fmt: skip
 def test_sql(sql, value):
@@ -117,7 +127,9 @@ MORE = [
     "amount % 7", "amount > x", "amount >= 9.90", "x between n and amount", "name in ('a', 'bc') or late", "not (late and n > 1)",
     "days_between(due_date, created_at)", "created_at >= end_of_day(due_date)", "local_date(paid_at) > due_date", "hour(paid_at)",
     "created_at + interval '36' hour", "due_date - interval 30 days", "cast(amount as integer)", "cast(x as money)",
-    "cast(name as number)", "cast(code as date)", "name || '-' || code", "name like 'a%'", "name not like '%c'",
+    "cast(name as number)", "cast(code as date)", "add_months(birth_date, -1)", "months_between(birth_date, due_date)", "json_text(shares, 'b')",
+    "json_number(shares, 'c')", "json_number(items, 3)", "json_text(items, 2)", "list_text(shares, ',')", "month_name(due_date)",
+    "name || '-' || code", "name like 'a%'", "name not like '%c'",
     "round(amount, 1)", "round(x, 1)", "least(due_date, birth_date)", "greatest(paid_at, created_at)", "if(x > 0, ln(x), -1.5)",
 ]  # fmt: skip
 
@@ -137,8 +149,15 @@ def some_rows(count: int) -> list[dict[str, Any]]:
             datetime(2025, 11, 2, 5, 30, tzinfo=UTC), datetime(2024, 2, 29, 23, tzinfo=UTC),
         ],
     }  # fmt: skip
+    of_column = {
+        "shares": ["{}", '{"atome":0.25,"b":"x","c":1e-05}', '{"b": 12, "c" : "120.00"}', '{"c":null}', "[1]", '{"c":1'],
+        "items": ["[]", "[0,0,1]", '["a","b,c",null]', '["1.50", 2.5]', "[true]", '[{"a":1}]', "0,1"],
+    }
     return [
-        {name: None if chance.random() < 0.2 else chance.choice(values[kind]) for name, kind in EXAMPLE_COLUMNS.items()}
+        {
+            name: None if chance.random() < 0.2 else chance.choice(of_column.get(name, values[kind]))
+            for name, kind in EXAMPLE_COLUMNS.items()
+        }
         for _ in range(count)
     ]
 

@@ -1,6 +1,6 @@
 """The one SQL subset that definitions use: checked when a definition is loaded, the same answers in Spark and in DuckDB.
 
-The reference is docs/expressions.md, written by `python -m conf.expressions` from the table in `functions.py`.
+The reference is docs/expressions.md, written by `python -m conf.expressions` from the table in `functions`.
 """
 
 from __future__ import annotations

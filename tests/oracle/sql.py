@@ -7,8 +7,10 @@ interval on a timestamp is exact time, a date takes whole days; nothing fails on
 from __future__ import annotations
 
 import functools
+import json
 import math
 import re
+from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
@@ -37,6 +39,9 @@ _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 _FLOATING = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z?")
+_JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_WEEKDAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
 _TRUTHS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(("false", "f", "no", "n", "0"), False)
 
 
@@ -275,6 +280,46 @@ def _regexp_like(text: str, pattern: str) -> bool:
     return re.search(re.sub(r"(?<!\\)\$", r"\\Z", pattern), text, re.ASCII) is not None
 
 
+def _months_between(a: date, b: date) -> int:
+    return (b.year - a.year) * 12 + b.month - a.month - (b.day < a.day)
+
+
+def _add_months(day: date, months: int) -> date:
+    first = first_of_month(day, months)
+    return first.replace(day=min(day.day, monthrange(first.year, first.month)[1]))
+
+
+def _json_item(text: str, place: str | int) -> Any:
+    """The item of a flat map or list; None where there is none, or something else stands in the text."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(place, str):
+        items = found if isinstance(found, dict) else {}
+    else:
+        items = dict(enumerate(found, start=1)) if isinstance(found, list) else {}
+    return None if any(isinstance(item, dict | list) for item in items.values()) else items.get(place)
+
+
+def _json_number(text: str, place: str | int) -> float | None:
+    item = _json_item(text, place)
+    if isinstance(item, str):
+        return float(item) if _JSON_NUMBER.fullmatch(item) else None
+    return None if item is None or isinstance(item, bool) else float(item)
+
+
+def _list_text(text: str, separator: str) -> str | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(found, list) or not all(item is None or isinstance(item, str | int) for item in found):
+        return None
+    words = [str(item).lower() if isinstance(item, bool) else str(item) for item in found if item is not None]
+    return separator.join(words)
+
+
 def _rest(node: exp.Expression) -> list[exp.Expression | None]:
     return [node.args.get(name) for name in ("expression", "replacement", "start", "length")]
 
@@ -299,7 +344,13 @@ def _parsed(text: str) -> exp.Expression:
     tree = sqlglot.parse_one(text)
     if not isinstance(tree, exp.Expression):
         raise OracleError(f"{text}: not one expression")
-    return tree
+    return tree.transform(_as_called)
+
+
+def _as_called(node: exp.Expression) -> exp.Expression:
+    """Functions of ours that sqlglot knows by the same name, with another meaning."""
+    name = {exp.AddMonths: "add_months", exp.MonthsBetween: "months_between"}.get(type(node))
+    return exp.Anonymous(this=name, expressions=[node.this, node.expression]) if name else node
 
 
 _KINDS = ((bool, "boolean"), (int, "integer"), (float, "number"), (Decimal, "money"), (datetime, "timestamp"), (date, "date"))
@@ -317,13 +368,22 @@ _READERS: dict[str, tuple[re.Pattern[str], Callable[[str], Any]]] = {
 }
 _OURS: dict[str, Callable[..., Any]] = {
     "ratio": lambda zone, a, b: ratio(a, b),
+    "percentage": lambda zone, a, b: None if ratio(a, b) is None else 100 * ratio(a, b),
     "weekday": lambda zone, moment: local_date(moment, zone).isoweekday(),
+    "weekday_name": lambda zone, moment: _WEEKDAYS[local_date(moment, zone).weekday()],
+    "month_name": lambda zone, moment: _MONTHS[local_date(moment, zone).month - 1],
     "local_date": lambda zone, moment: local_date(moment, zone),
     "start_of_day": lambda zone, day: start_of_day(day, zone),
     "end_of_day": lambda zone, day: start_of_day(day + timedelta(days=1), zone),
     "end_of_month": lambda zone, day: start_of_day(first_of_month(day, 1), zone),
     "days_between": lambda zone, a, b: (local_date(b, zone) - local_date(a, zone)).days,
+    "seconds_between": lambda zone, a, b: (b - a) / timedelta(seconds=1),
+    "months_between": lambda zone, a, b: _months_between(local_date(a, zone), local_date(b, zone)),
     "add_days": lambda zone, day, days: local_date(day, zone) + timedelta(days=days),
+    "add_months": lambda zone, day, months: _add_months(day, months),
+    "json_number": lambda zone, text, place: _json_number(text, place),
+    "json_text": lambda zone, text, place: item if isinstance(item := _json_item(text, place), str) else None,
+    "list_text": lambda zone, text, separator: _list_text(text, separator),
 }
 _COMPARISONS: dict[type[exp.Expression], Callable[..., bool]] = {
     exp.EQ: lambda a, b: a == b,

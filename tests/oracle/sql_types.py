@@ -16,13 +16,22 @@ _MOMENTS = ("date", "timestamp")
 _NUMBERS = {*NUMERIC, "literal", "null"}
 CALLS = {  # functions of ours, which sqlglot does not know: the type they return
     "ratio": "number",
+    "percentage": "number",
     "weekday": "integer",
+    "weekday_name": "string",
+    "month_name": "string",
     "local_date": "date",
     "start_of_day": "timestamp",
     "end_of_day": "timestamp",
     "end_of_month": "timestamp",
     "days_between": "integer",
+    "seconds_between": "number",
+    "months_between": "integer",
     "add_days": "date",
+    "add_months": "date",
+    "json_number": "number",
+    "json_text": "string",
+    "list_text": "string",
 }
 _INTEGER = (exp.Floor, exp.Ceil, exp.Length, exp.Sign, exp.Year, exp.Month, exp.Day, exp.Hour)
 _NUMBER = (exp.Div, exp.Ln, exp.Exp, exp.Sqrt, exp.Pow)

@@ -18,7 +18,7 @@ from conf.expressions import Expression, duckdb_setup, parse
 from conf.expressions.functions import EXAMPLE_COLUMNS, FUNCTIONS
 from transforms import calendar
 
-SPARK_SCHEMA = """name string, code string, n bigint, m bigint, x double, y double, amount decimal(18,2), paid decimal(28,2),
+SPARK_SCHEMA = """name string, code string, shares string, items string, n bigint, m bigint, x double, y double, amount decimal(18,2), paid decimal(28,2),
     late boolean, due_date date, birth_date date, created_at timestamp, paid_at timestamp"""
 ARROW_TYPES = {
     "string": pa.string(),
@@ -86,6 +86,14 @@ OTHERS = [
     "end_of_day(local_date(created_at)) > created_at",
     "hour(start_of_day(due_date))", "created_at >= start_of_day(due_date)", "created_at",
     "hour(created_at + interval '1' hour)",
+    "month_name(due_date)", "weekday_name(due_date)", "seconds_between(paid_at, created_at) / 3600", "add_months(birth_date, -11)",
+    "months_between(created_at, paid_at)", "months_between(due_date, birth_date)", "add_months(due_date, 119988)",
+    "floor(months_between(birth_date, due_date) / 12)", "weekday(created_at + interval '7' hour)", "month(created_at)",
+    # lists and maps
+    "json_number(shares, 'b\"c')", "json_number(shares, 'é')", "json_text(shares, 'atome')", "json_text(shares, 'b')",
+    "json_text(items, 2)", "json_number(items, 1)", "json_number(items, 3)", "json_number(items, 100)", "json_text(code, 1)",
+    "list_text(items, '')", "list_text(items, ' - ')", "list_text(shares, ',')", "json_number(name, 'a')", "percentage(n, m)",
+    "percentage(x, y) / x",
     # casts
     "cast(n as number)", "cast(n as money)", "cast(n as string)", "cast(n as boolean)", "cast(amount as number)",
     "cast(amount as integer)", "cast(amount as string)", "cast(x as integer)", "cast(x * 1e30 as integer)",
@@ -96,6 +104,16 @@ OTHERS = [
     *(f"cast(trim(code) as {type_})" for type_ in ("integer", "number", "money", "boolean", "date", "timestamp")),
     *(f"cast(code as {type_})" for type_ in ("integer", "number", "money", "boolean", "date", "timestamp")),
 ]  # fmt: skip
+MAPS = (
+    "{}", "[]", "", "null", '{"atome":0.25,"b\\"c":1e-05,"é":12345678901234567890.5}', ' { "atome" : "120.00" , "b" : null } ',
+    '{"atome":true}', '{"atome":-0.0}', '{"atome":1e999}', '{"atome":"x\\u00e9\\n\\"y\\\\","b":7}', '{"b":",\\"atome\\":1","atome":2}',
+    '{"atome":{"a":1}}', '{"atome":[1]}', '{"atome":01}', '{"atome":1', '{"atome":1}}', "{'atome':1}", '{"atome":NaN}', '{"atome":1}\n',
+    '{"atome":"a\tb"}', '{"atome":"","b":""}', "{" + ",".join(f'"k{n}":"{"x" * 99}"' for n in range(300)) + ',"atome":5}',
+)  # fmt: skip
+LISTS = (
+    "[]", "{}", "", "[ ]", "[0,0,1,2]", '["a","b,c",null,"d\\"e"]', "[1.5]", "[1,[2]]", "[-3, true,false]", "[01]", "[1,]", "[1] ", "[,1]",
+    '["é🤦","\\u00e9"]', "[null]", '["1.50",2]', "[1e3]", "[123456789012345678]", "[" + ",".join(str(n) for n in range(3000)) + "]",
+)  # fmt: skip
 CODES = (
     "", "a", "b", "é", "🤦", "12", " 12 ", "+7", "-0", "007", "1.5", "-1.005", "2.675", ".5", "5.", "1e3", "1e999",
     "-1E-3", "1_000", "1,234.50", "0x10", "1d", "12L", "12\n", "NaN", "inf", "Infinity", "9223372036854775807", "9223372036854775808",
@@ -128,6 +146,8 @@ def rows(count: int) -> list[dict[str, Any]]:
     make = {
         "name": lambda: "".join(source.choice("abc1.& [-\\%\n") for _ in range(source.randrange(6))),
         "code": lambda: source.choice(CODES + CODES[-12:]),
+        "shares": lambda: source.choice(MAPS),
+        "items": lambda: source.choice(LISTS),
         "n": lambda: source.choice((0, 1, 2, 3, -1, -7, source.randrange(-(10**6), 10**6), 2**62, -(2**62))),
         "x": lambda: source.choice((0.0, 1.5, -2.5, 2.675, 0.1, -0.5, source.uniform(-100, 100), 1e15 + 0.5)),
         "amount": money,

@@ -1,0 +1,78 @@
+"""Functions of nulls and choices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from conf.expressions.functions.base import Builder, Function, Parameter
+from conf.expressions.values import ORDERED, Value, build, common_type, convert, finite
+
+OF_ARGUMENTS = "the arguments' common type"
+
+
+def alike(name: str, template: str) -> Builder:
+    """All arguments are read as their common type, which is the result's."""
+
+    def built(args: Sequence[Value], zone: str) -> Value:
+        type_ = common_type(args, what=f"{name}()")
+        same = [convert(arg, type_) for arg in args]
+        places = ", ".join(f"{{{place}}}" for place in range(len(same)))
+        return build(type_, name, [finite(arg) for arg in same], template.format(places))
+
+    return built
+
+
+def _if(args: Sequence[Value], zone: str) -> Value:
+    condition, *branches = args
+    type_ = common_type(branches, what="if()")
+    same = [finite(convert(branch, type_)) for branch in branches]
+    return build(type_, "if", [convert(condition, "boolean"), *same], "CASE WHEN {0} THEN {1} ELSE {2} END")
+
+
+CHOICES = (
+    Function(
+        "coalesce",
+        (Parameter("a"), Parameter("b", repeated=True)),
+        OF_ARGUMENTS,
+        "The first argument that isn't null.",
+        "when all are null",
+        "coalesce(amount, paid, 0)",
+        alike("coalesce", "coalesce({})"),
+    ),
+    Function(
+        "nullif",
+        (Parameter("a", ORDERED), Parameter("b", ORDERED)),
+        OF_ARGUMENTS,
+        "`a`, or null where it equals `b`.",
+        "when `a` is null or equals `b`",
+        "nullif(n, 0)",
+        alike("nullif", "nullif({})"),
+    ),
+    Function(
+        "if",
+        (Parameter("condition", ("boolean",)), Parameter("a"), Parameter("b")),
+        "the common type of `a` and `b`",
+        "`a` where the condition is true, otherwise (false or null) `b`.",
+        "when the one chosen is null",
+        "if(late, amount, 0)",
+        _if,
+    ),
+    Function(
+        "greatest",
+        (Parameter("a", ORDERED), Parameter("b", ORDERED, repeated=True)),
+        OF_ARGUMENTS,
+        "The greatest of the arguments that aren't null.",
+        "when all are null",
+        "greatest(created_at, paid_at)",
+        alike("greatest", "greatest({})"),
+    ),
+    Function(
+        "least",
+        (Parameter("a", ORDERED), Parameter("b", ORDERED, repeated=True)),
+        OF_ARGUMENTS,
+        "The least of the arguments that aren't null.",
+        "when all are null",
+        "least(amount, paid)",
+        alike("least", "least({})"),
+    ),
+)
