@@ -55,9 +55,8 @@ def _found(function: str, place: Value) -> tuple[str, str]:
         before = f"(?:{_SCALAR}{_COMMA}){{{place.constant - 1}}}"
         whole, item = _LIST, f"^{_SPACE}\\[{_SPACE}{before}({_SCALAR})"
     else:
-        raise ExpressionError(
-            f"{place.shown} is no place in JSON; {function}() takes a map's key, or a list's place from 1 to 1000"
-        )
+        told = f"{function}() takes a map's key, or a list's place from 1 to {_LAST_PLACE}"
+        raise ExpressionError(f"{place.shown} is no place in JSON; {told}")
     in_spark, in_duckdb = _matches(whole)
     return (
         f"CASE WHEN {in_spark} THEN regexp_extract({{0}}, {_escaped(_in_spark(item))}, 1) END",
