@@ -122,13 +122,15 @@ def window_bounds(
 
 
 def window_days(window: Window, as_of: Days, *, lag: int = 0, over: NDArray[np.bool_] | bool = True) -> tuple[Days, Days]:
-    """The first local day of a window and the first day after it, for each as-of day D; lifetime begins on BEGINNING_DAY.
+    """The first local day of a window and the first day after it, for each as-of day D.
+
+    Lifetime begins on BEGINNING_DAY, and so does a window of kind `since`, whose start each query brings.
 
     `over`: whether D is over at T, so that a month that ends with it is.
     """
     days = as_of - lag
     after = days + 1
-    if window.kind == "lifetime":
+    if window.kind in ("lifetime", "since"):
         return np.full(len(days), BEGINNING_DAY), after
     if window.kind == "days":
         return after - window.count, after

@@ -79,6 +79,9 @@ class _Wanted:
         first, after = window_days(column.window, queries.as_of, lag=column.lag, over=over)
         if column.window == LIFETIME:
             first = np.minimum(began, after)
+        if column.window.kind == "since":  # from the first day that ends later
+            assert queries.since is not None
+            first = np.minimum(local_days_of(queries.since, zone), after)
         earliest = np.minimum(first, began - 1) if column.operation.looks_back else first
         return cls(first, after, earliest)
 
