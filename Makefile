@@ -10,11 +10,11 @@ LAKE ?= lake
 AS_OF ?= 2025-09-30
 ARGS ?=
 SAMPLE_ARGS ?=
-PAGES := catalogue expressions
+PAGES := catalogue expressions operations
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -q --disable-pip-version-check
 
-.PHONY: help setup run test check schema docs package test-real sample clean lock page-catalogue page-expressions
+.PHONY: help setup run test check schema docs package test-real sample clean lock page-catalogue page-expressions page-operations
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,7 +77,7 @@ check: setup ## Style, types, import rules, stale schemas and pages, advisories 
 schema: setup ## Write conf/schemas/, and into each definition the comment that names its schema
 	@$(BIN)/python -m transforms.schemas
 
-docs: setup ## Write the generated pages of docs/: the feature catalogue, the expression language
+docs: setup ## Write the generated pages of docs/: the feature catalogue, the expression language, the operations
 	@for page in $(PAGES); do $(MAKE) page-$$page > docs/$$page.new && mv docs/$$page.new docs/$$page.md || exit 1; done
 
 page-catalogue:
@@ -85,6 +85,9 @@ page-catalogue:
 
 page-expressions:
 	@$(BIN)/python -m conf.expressions
+
+page-operations:
+	@$(BIN)/python -m transforms.operations
 
 package: setup ## Build the wheel, and the same as a zip for Glue and EMR, in dist/
 	@rm -rf build dist; \

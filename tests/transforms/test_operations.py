@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import fields
 from datetime import date
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from tests.transforms.small import T, ask, facts_of, queries_of
 from transforms.calendar import day_number
 from transforms.operations import OPERATIONS, build_operation
+from transforms.operations.__main__ import reference
 
 MANY = ((8, 1000), (6, 5), (5, None), (3, 3), (3, 3), (1, -4))  # days before T, value; the first lies before the window
 NAMES = ((6, "b"), (5, "a"), (4, None), (3, "b"), (2, "a"), (1, "c"))
@@ -336,3 +338,8 @@ def test_duckdb_says_the_same(op, parameters, sql, type_):
         facts = "(select *, ago - 1 as age, -ago as day from rows where v is not null)"  # a day before T began D itself
         expected = connection.sql(f"select {sql} from {facts} group by entity order by entity").fetchall()
     assert actual == [approx(value, rel=1e-9) for (value,) in expected]
+
+
+def test_the_page_of_the_operations_is_written_from_their_table():
+    page = Path(__file__).parents[2] / "docs" / "operations.md"
+    assert page.read_text(encoding="utf-8") == reference(), "write it anew: make docs"

@@ -32,12 +32,10 @@ class Sum(Operation):
 
 
 class Mean(Operation):
-    """Mean of `of`, by weight where there is one; money to the cent, rounded half away from zero.
-
-    Null for a total weight of 0. Facts without a weight are left out.
-    """
+    """Mean of `of`, by weight where there is one; money to the cent, rounded half away from zero."""
 
     name, takes, weighs, in_words = "mean", NUMBERS, True, "mean of"
+    null_weights = "the weights add up to 0"
 
     @classmethod
     def type_of(cls, of: ColumnType | None) -> ColumnType:

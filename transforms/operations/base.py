@@ -81,6 +81,7 @@ class Operation(ABC):
     needs_of: ClassVar[bool] = True
     empty: ClassVar[str] = "null"  # what an empty window gives
     null_when: ClassVar[str] = ""  # when the answer is null, where that isn't just when there is no fact
+    null_weights: ClassVar[str] = ""  # when weights make it null
     judges: ClassVar[bool] = False  # `of` is a condition; without one, `where` is, and facts that fail it count as false
     ordered: ClassVar[bool] = False  # whether it matters which of two facts of one moment came first
     weighs: ClassVar[bool] = False  # whether it takes a weight
@@ -98,7 +99,7 @@ class Operation(ABC):
     def nulls(cls, *, weighted: bool = False) -> str:
         """When its answer is null, in words; empty when it never is."""
         own = cls.null_when or ("there is no such fact" if cls.empty == "null" else "")
-        return " or ".join(filter(None, (own, "the weights add up to 0" if weighted else "")))
+        return " or ".join(filter(None, (own, cls.null_weights if weighted else "")))
 
     @property
     def words(self) -> str:

@@ -61,10 +61,11 @@ class BottomK(Operation):
 
 
 class Share(Operation):
-    """Each value's share of the facts, or of their weight, as a JSON map; null where the weights add up to 0."""
+    """Each value's share of the facts, or of their weight, as a JSON map."""
 
     name, takes, empty, weighs, in_words = "share", ANY_TYPE, "{}", True, "share of each"
     gives, gives_json = "string", True
+    null_weights = "the weights add up to 0"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         found = tally(facts, values, weights)
@@ -88,13 +89,11 @@ class Frequency(Operation):
 
 
 class Entropy(Operation):
-    """Entropy, -sum of p ln p, of the shares p of each value by count or weight.
-
-    Null where the weights add up to 0 or a value's is negative.
-    """
+    """Entropy, -sum of p ln p, of the shares p of each value by count or weight."""
 
     name, takes, weighs, in_words = "entropy", ANY_TYPE, True, "entropy of"
     gives = "number"
+    null_weights = "the weights add up to 0, or a value's are negative"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         found = tally(facts, values, weights)
