@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from conf.catalogue import load_catalogue
 from jobs import check
 from tests.jobs.test_features import folder
 from tests.transforms.test_meaning import GROUP
@@ -107,6 +108,16 @@ def test_only_the_groups_that_are_asked_for_run(tmp_path, capsys):
 def test_what_is_shipped_comes_out_as_its_examples_say(capsys, conf):
     code, lines, _, err = run(capsys, *conf)
     assert (code, err) == (0, ""), "\n".join(lines)
+
+
+def test_every_shipped_group_has_examples_of_nothing_of_edges_of_what_is_late_and_of_nulls():
+    """A description says which: `empty: a customer without a plan`."""
+    kinds = {
+        name: {example.description.partition(":")[0] for example in group.examples}
+        for name, group in load_catalogue().groups.items()
+        if not group.function
+    }
+    assert {name: {"empty", "edge", "late", "null"} - found for name, found in kinds.items()} == {name: set() for name in kinds}
 
 
 def test_the_example_of_the_documentation_holds(tmp_path, capsys):
