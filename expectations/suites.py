@@ -31,7 +31,7 @@ from expectations.rules import (
     rows_at_least,
     unique,
 )
-from transforms.feature_group import Column, CompiledGroup, WindowColumn
+from transforms.feature_group import AnyGroup, Column, CompiledGroup, WindowColumn
 
 SPARK_TYPES: Mapping[ColumnType, str] = {
     "string": "StringType",
@@ -45,14 +45,19 @@ SPARK_TYPES: Mapping[ColumnType, str] = {
 FRESH = timedelta(days=35)
 """A source without an event in so many days before the cut-off is reported: longer than a monthly delivery takes."""
 
-_NEVER_NEGATIVE = frozenset({"count", "distinct_count", "streak", "recency", "age", "gap_mean", "std", "variance"})
+_NEVER_NEGATIVE = frozenset(
+    {
+        "count", "distinct_count", "streak", "recency", "age", "std", "variance", "entropy",
+        "gap_mean", "gap_min", "gap_max", "gap_std", "change_count", "rise_count", "close_count", "return_count",
+    }
+)  # fmt: skip
 _NOT_NEGATIVE_OF = frozenset({"sum", "mean", "min", "max", "first", "last"})  # where the value isn't
 _GROW = frozenset({"count", "distinct_count", "sum", "max"})  # with the window; a sum where its values are not negative
 _EXACT = frozenset({"integer", "money"})
 
 
 def group_suite(
-    group: CompiledGroup,
+    group: AnyGroup,
     definition: FeatureGroup,
     sources: Mapping[str, Source],
     *,
@@ -88,9 +93,10 @@ def group_suite(
     not_negative = _not_negative(columns, definition, sources)
     for column in columns:
         rules += _column_rules(column, column.name in not_negative)
-    published = [item for item in group.windows if not item.column.internal]
+    windows = group.windows if isinstance(group, CompiledGroup) else ()
+    published = [item for item in windows if not item.column.internal and item.map_by is None]
     rules += _grow_with_the_window(published, not_negative)
-    rules += _parts_and_whole(published, not_negative)
+    rules += _parts_and_whole(published, not_negative, blanked=definition.blank_unless is not None)
     rules += _same_facts(published, definition)
     if before is not None:
         least = _at_least(before.rows, limits.max_row_count_drop)
@@ -184,6 +190,8 @@ def _not_negative(columns: Iterable[Column], definition: FeatureGroup, sources: 
     """Columns that can't be below 0: counts, times, spreads, and what is made of a source's column with a minimum."""
     features: dict[str, tuple[Aggregate | State, Source]] = {}
     for item in definition.inputs:
+        if item.source not in sources:  # a union: what is known of its members' columns isn't followed
+            continue
         for made in _features(item.aggregates, item.states):
             features[made.name] = (made, sources[item.source])
     found = set()
@@ -193,8 +201,8 @@ def _not_negative(columns: Iterable[Column], definition: FeatureGroup, sources: 
         feature, source = features.get(column.feature, (None, None))
         if column.op in _NEVER_NEGATIVE and not getattr(feature, "ahead", False):
             found.add(column.name)
-        elif column.op in _NOT_NEGATIVE_OF and feature and source and feature.of and feature.of in source.columns:
-            minimum = source.columns[feature.of].minimum
+        elif column.op in _NOT_NEGATIVE_OF and feature and source and feature.of and not feature.weight:
+            minimum = source.columns[feature.of].minimum if feature.of in source.columns else None
             if minimum is not None and minimum >= 0:
                 found.add(column.name)
     return frozenset(found)
@@ -226,8 +234,11 @@ def _length(window: Window) -> float:
     return float("inf") if window.kind == "lifetime" else window.count
 
 
-def _parts_and_whole(items: Sequence[WindowColumn], not_negative: frozenset[str]) -> Iterator[Rule]:
-    """Counts and exact sums by value add up to the whole when `other` is among the values, and to no more when it isn't."""
+def _parts_and_whole(items: Sequence[WindowColumn], not_negative: frozenset[str], *, blanked: bool) -> Iterator[Rule]:
+    """Counts and exact sums by value add up to the whole when `other` is among the values, and to no more when it isn't.
+
+    `blanked`: all of them are null in some rows.
+    """
     families: dict[tuple[object, ...], dict[str | None, Column]] = {}
     for item in items:
         column = item.column
@@ -239,12 +250,13 @@ def _parts_and_whole(items: Sequence[WindowColumn], not_negative: frozenset[str]
         if whole is None or not family:
             continue
         parts = " + ".join(quoted(part.name) for part in family.values())
+        unless = f"{quoted(whole.name)} is null or " if blanked else ""
         if "other" in family:
             words = f"the parts by value add up to {whole.name}"
-            yield condition(f"{whole.name}.parts", f"{quoted(whole.name)} = {parts}", words)
+            yield condition(f"{whole.name}.parts", f"{unless}{quoted(whole.name)} = {parts}", words)
         elif whole.name in not_negative:
             words = f"the parts by value add up to no more than {whole.name}"
-            yield condition(f"{whole.name}.parts", f"{quoted(whole.name)} >= {parts}", words)
+            yield condition(f"{whole.name}.parts", f"{unless}{quoted(whole.name)} >= {parts}", words)
 
 
 def _same_facts(items: Sequence[WindowColumn], definition: FeatureGroup) -> Iterator[Rule]:
@@ -252,7 +264,7 @@ def _same_facts(items: Sequence[WindowColumn], definition: FeatureGroup) -> Iter
     meaning: dict[str, tuple[object, ...]] = {}
     for place, item in enumerate(definition.inputs):
         for feature in _features(item.aggregates, item.states):
-            clock = (getattr(feature, "at", None), feature.from_, feature.until)
+            clock = (getattr(feature, "at", None), feature.from_, feature.until, feature.newest_per, feature.weight)
             meaning[feature.name] = (place, feature.where, clock, tuple(feature.by), feature.of)
     families: dict[tuple[object, ...], dict[str, Column]] = {}
     for window_column in items:

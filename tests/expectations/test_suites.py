@@ -114,6 +114,20 @@ def test_values_add_up_to_the_whole_with_other_and_to_no_more_without() -> None:
     }
 
 
+def test_a_map_is_held_to_no_number_and_consent_may_blank_the_parts() -> None:
+    by_map = {"name": "n", "op": "count", "windows": ["7d", "30d"], "by": {"provider": "map"}}
+    by_all = {"name": "s", "op": "count", "windows": ["7d"], "by": {"provider": ["atome", "other"]}}
+    agreed = {"name": "agreed", "expr": "n_7d >= 0"}
+    definition = group(by_map, by_all, derived=(agreed,)).model_copy(update={"blank_unless": "agreed"})
+
+    suite = suite_of(definition)
+
+    parts = {rule.name: rule.breaks for rule in suite.rules if rule.name.endswith(".parts")}
+    unless = "`s_7d` is null or "
+    assert parts == {"s_7d.parts": f"not coalesce(({unless}`s_7d` = `s_provider_atome_7d` + `s_provider_other_7d`), false)"}
+    assert {words for words in told(suite) if "≤" in words or "null" in words} == {"n_7d ≤ n_30d"}
+
+
 def test_a_mean_lies_between_minimum_and_maximum_of_the_same_facts() -> None:
     def feature(name: str, op: str, of: str | None = "amount", where: str | None = None) -> dict[str, object]:
         return {"name": name, "op": op, "windows": ["7d"]} | ({"of": of} if of else {}) | ({"where": where} if where else {})
