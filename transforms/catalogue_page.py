@@ -46,10 +46,7 @@ def _group(group: FeatureGroup, compiled: Compiled, features: Sequence[Feature])
     ours = formulas(group, compiled.groups[group.name]) if group.name in compiled.groups else {}
     yield from _table(
         ("column", "type", "what it is", "formula", "null"),
-        (
-            (f"`{f.name}`", f.type, _what(f, ours), _code(ours.get(f.name, "")), f.null_rule.removeprefix("null: "))
-            for f in features
-        ),
+        ((f"`{f.name}`", f.type, _what(f, ours), _code(ours.get(f.name, "")), _null(f, group)) for f in features),
     )
     hidden = {name: text for name, text in ours.items() if name in _internal(compiled, group)}
     if hidden:
@@ -87,6 +84,14 @@ def _what(feature: Feature, formula: Mapping[str, str]) -> str:
     marks = ([] if feature.online else ["offline only"]) + (["not for scoring"] if feature.scoring == "forbidden" else [])
     words = feature.description.removesuffix(f": {formula.get(feature.name)}")
     return words + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _null(feature: Feature, group: FeatureGroup) -> str:
+    """Without what the group says of all its columns."""
+    rule = feature.null_rule.removeprefix("null: ")
+    for blank in (f"; or {group.blank_unless} is not true", f"{group.blank_unless} is not true"):
+        rule = rule.replace(blank, "never null" if rule.startswith(blank) else "")
+    return rule
 
 
 def _code(text: str) -> str:

@@ -60,10 +60,9 @@ def _features(catalogue: Catalogue, compiled: Compiled, name: str) -> list[Featu
 
 
 def null_rule(column: Column) -> str:
-    """When a column is null; of one that never is, what an empty window gives."""
-    if column.nullable:
-        return f"null: {column.null_when}"
-    return f"never null: {column.empty} of no facts" if column.empty else "never null"
+    """When a column is null, and what it says of no facts at all where that is something else."""
+    rule = f"null: {column.null_when}" if column.nullable else "never null"
+    return f"{rule}; {column.empty} of no facts" if column.empty else rule
 
 
 def _windows(compiled: Compiled, group: CompiledGroup) -> dict[str, str]:

@@ -41,9 +41,11 @@ def _defined(group: FeatureGroup, column: Column) -> tuple[Input, Aggregate | St
 def joins(item: Input) -> Iterator[str]:
     """Where an input's entity and columns come from, when not from its own rows."""
     if isinstance(item.entity, Mapping):
-        yield from (f"{name}: {text}" for name, text in item.entity.items())
+        yield from (
+            f"`{name}` {text}" if text.startswith("via ") else f"`{name}` is `{text}`" for name, text in item.entity.items()
+        )
     elif item.entity:
-        yield f"the record identifier is `{item.entity}`"
+        yield f"the record identifier is its `{item.entity}`"
     if item.parent and item.parent.columns:
         brought = ", ".join(
             f"`{name}`" + (f" ({column})" if name != column else "") for name, column in item.parent.columns.items()
@@ -63,7 +65,8 @@ def _on(columns: Mapping[str, str]) -> str:
 
 
 def _answered(item: Input, feature: Aggregate | State | Daily, column: WindowColumn | DailyColumn) -> str:
-    parts = [*_value(feature, column), f"of {item.source}", *_conditions(feature, column.column), *_times(feature)]
+    value = _of_days(item, feature) if isinstance(feature, Daily) else _value(item, feature, column)
+    parts = [*value, *_conditions(feature, column.column), *_times(feature)]
     if column.column.window:
         ahead = "the next " if isinstance(column, WindowColumn) and column.ahead else ""
         parts.append(f"in {ahead}{column.column.window}")
@@ -72,19 +75,22 @@ def _answered(item: Input, feature: Aggregate | State | Daily, column: WindowCol
     return " ".join(parts)
 
 
-def _value(feature: Aggregate | State | Daily, column: WindowColumn | DailyColumn) -> Iterator[str]:
-    arguments = [f"{name} = {value}" for name, value in feature.parameters.items()]
-    if isinstance(feature, Daily):
-        days = "each month end" if feature.every == "month_end" else "each day"
-        within = f" (what began in its {feature.within})" if feature.within else ""
-        yield f"{feature.op}({', '.join([f'{feature.value} at {days}{within}', *arguments])})"
-        if feature.days_where:
-            yield f"over days where {feature.days_where}"
-    else:
-        weight = [f"weight {feature.weight}"] if feature.weight else []
-        yield f"{feature.op}({', '.join([*filter(None, [feature.of]), *weight, *arguments])})"
-        if isinstance(column, WindowColumn) and column.map_by:
-            yield f"for each {next(iter(feature.by))}"
+def _value(item: Input, feature: Aggregate | State, column: WindowColumn | DailyColumn) -> Iterator[str]:
+    told = [*filter(None, [feature.of]), *([f"weight {feature.weight}"] if feature.weight else []), *_parameters(feature)]
+    yield f"{feature.op}({', '.join(told)}) of {item.source}"
+    if isinstance(column, WindowColumn) and column.map_by:
+        yield f"for each {next(iter(feature.by))}"
+
+
+def _of_days(item: Input, feature: Daily) -> Iterator[str]:
+    days = "each month end" if feature.every == "month_end" else "each day"
+    within = f" (what began in its {feature.within})" if feature.within else ""
+    kept = [f"only where {feature.days_where}"] if feature.days_where else []
+    yield f"{feature.op}({', '.join([f'{feature.value} of {item.source} at {days}{within}', *kept, *_parameters(feature)])})"
+
+
+def _parameters(feature: Aggregate | State | Daily) -> Iterator[str]:
+    return (f"{name} = {value}" for name, value in feature.parameters.items())
 
 
 def _conditions(feature: Aggregate | State | Daily, column: Column) -> Iterator[str]:

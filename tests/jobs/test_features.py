@@ -53,10 +53,10 @@ def test_a_table_for_a_terminal(tmp_path):
         "  NAME                   TYPE     WINDOW  ONLINE   SCORING    VERSION",
         f"  order_count_shop_a_7d  integer  7d      online   allowed    {chosen[0].version}",
         f"      {chosen[0].description}",
-        "      never null: 0 of no facts; from orders",
+        "      never null; 0 of no facts; from orders",
         f"  open_count             integer  -       offline  forbidden  {chosen[1].version}",
         *(f"      {part}" for part in _halves(chosen[1].description)),
-        "      never null: 0 of no facts; from orders",
+        "      never null; 0 of no facts; from orders",
         "",
     ]
     assert max(map(len, lines)) <= 80

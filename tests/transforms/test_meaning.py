@@ -62,7 +62,7 @@ def changed(written: str, instead: str, *, of: str = "group") -> set[str]:
 
 
 def test_a_column_says_what_it_is():
-    told = {f.name: (f.type, f.window, f.null_rule.split(":")[0], f.inputs, f.online, f.scoring, f.owner) for f in features()}
+    told = {f.name: (f.type, f.window, f.null_rule.partition(":")[0].partition(";")[0], f.inputs, f.online, f.scoring, f.owner) for f in features()}
     assert told == {
         "order_count_7d": ("integer", "7d", "never null", ("orders",), True, "allowed", "risk"),
         "order_count_shop_a_7d": ("integer", "7d", "never null", ("orders",), True, "allowed", "risk"),

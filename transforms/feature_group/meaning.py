@@ -46,7 +46,10 @@ def column_versions(compiled: Compiled, group: CompiledGroup | CompiledFunctionG
 
 
 def sources_of_columns(compiled: Compiled, group: CompiledGroup | CompiledFunctionGroup) -> dict[str, tuple[str, ...]]:
-    """Column -> the sources that it is computed from, those of other columns that it uses included."""
+    """Column -> the sources that it is computed from, those of other columns that it uses included.
+
+    Where a column blanks the others, its sources are theirs, too.
+    """
     if isinstance(group, CompiledFunctionGroup):
         return {column.name: group.sources for column in group.columns}
     found = {item.column.name: compiled.streams[item.stream].sources for item in answered_columns(group)}
@@ -57,7 +60,8 @@ def sources_of_columns(compiled: Compiled, group: CompiledGroup | CompiledFuncti
             found[name] = tuple(dict.fromkeys(source for used in derived[name].uses for source in sources(used)))
         return found.get(name, ())  # what isn't a column is of the row itself
 
-    return {name: sources(name) for name in [*found, *derived]}
+    blanked = sources(group.blank_unless) if group.blank_unless else ()
+    return {name: tuple(dict.fromkeys((*sources(name), *blanked))) for name in [*found, *derived]}
 
 
 def answered_columns(group: CompiledGroup) -> list[WindowColumn | DailyColumn]:
