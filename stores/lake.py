@@ -117,6 +117,20 @@ class CuratedTable:
 
         return sorted(DeltaTable(self.uri).file_uris())
 
+    def newest_moment(self) -> int | None:
+        """The latest known time among its rows, or event time where there are none, in microseconds since 1970 UTC.
+
+        From the log's statistics; None where there are no rows, or Delta kept no statistics of a file.
+        """
+        if self.version() is None:
+            return None
+        from deltalake import DeltaTable
+
+        actions = pa.table(DeltaTable(self.uri).get_add_actions(flatten=True))
+        rows = actions.to_pylist()
+        found = [action.get("max._known_time") or action.get("max._event_time") for action in rows if action.get("num_records")]
+        return None if not found or None in found else max(int(moment.timestamp() * 1_000_000) for moment in found)
+
     def files_added(self, version: int) -> list[str]:
         """URIs of the Parquet files that one commit added, as long as the log has it."""
         actions = map(json.loads, self._log_lines(version, b'{"add"'))

@@ -147,12 +147,12 @@ def raw_format(source: Source, storage: Storage, files: Sequence[RawFile], *, re
         required = set(named)
         if everything:
             first = RawFormat(source.format, source.encoding, source.delimiter, (), frozenset())
-            seen = (name for file in files for name in _names_in(first, storage, file))
+            seen = (name for file in files for name in names_in(first, storage, file))
             columns = tuple(dict.fromkeys([*columns, *seen]))
     return RawFormat(source.format, source.encoding, source.delimiter, columns, frozenset(required))
 
 
-def _names_in(how: RawFormat, storage: Storage, file: RawFile) -> list[str]:
+def names_in(how: RawFormat, storage: Storage, file: RawFile) -> list[str]:
     """The columns that a file has; none when it can't be read, which reading it will tell."""
     try:
         with closing(_open(storage, file)) as stream:
