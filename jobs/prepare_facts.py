@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from jobs.progress import Progress
 from stores.facts import BucketReader, FactTable
 from stores.lake import Lake
 from transforms import facts as fact_rows
+from transforms.fact_sql import key_columns
 from transforms.feature_group import Compiled, Stream, source_meaning
 from transforms.feature_group.compiled import digest
 
@@ -44,7 +44,7 @@ def fact_table(compiled: Compiled, stream: Stream, lake: Lake) -> FactTable:
     clocks = {name: source_meaning(compiled.sources[name]) for name in stream.sources}
     meaning = {name: {k: v for k, v in clock.items() if k != "columns"} for name, clock in clocks.items()}
     stored = replace(stream, name=f"{stream.name}-{digest(meaning)}")
-    return FactTable(lake.storage, stored, fact_rows.key_columns(compiled.sources[stream.source]))
+    return FactTable(lake.storage, stored, key_columns(stream, compiled.sources))
 
 
 def _of_entity(
@@ -103,12 +103,11 @@ def _prepare_stream(compiled: Compiled, stream: Stream, table: FactTable, bits: 
         return
     before = layers[-1].curated
     new_runs = {source: [c.run_id for c in commits[source] if c.version > before[source]] for source in stream.sources}
-    key = list(compiled.sources[stream.source].key)
     affected = fact_rows.affected_keys(stream, tables, compiled.sources, new_runs).persist()
     try:
-        own = tables[stream.source].join(F.broadcast(affected.select(*key)), on=key, how="left_semi")
-        facts = fact_rows.prepare(stream, {**tables, stream.source: own}, compiled.sources, bucket_bits=bits)
-        replaced = affected.where("_known_before").select(F.xxhash64(*key).alias("key"))
+        own = fact_rows.of_keys(stream, tables, compiled.sources, affected)
+        facts = fact_rows.prepare(stream, own, compiled.sources, bucket_bits=bits)
+        replaced = affected.where("_known_before").select(fact_rows.key_of(stream, compiled.sources).alias("key"))
         table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
     finally:
         affected.unpersist()

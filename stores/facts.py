@@ -6,20 +6,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-from conf.errors import PublishError
-from conf.specs import ColumnType
 from stores.storage import Storage
-from transforms.facts import ORDER
+from transforms.fact_arrays import CLOCK_COLUMNS, ValueTypes, entities_with_facts, facts_on_clocks, value_types
+from transforms.fact_sql import sorted_by
 from transforms.feature_group import Stream
-from transforms.kernel import Facts, Values
-
-_CLOCK_COLUMNS = ["clock", "entity", "at", "valid_from", "valid_until"]
+from transforms.kernel import Facts
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ class FactTable:
         """Write a layer and then its manifest, which makes it count. `replaced`: rows with `key`, or None."""
         folder = f"{self.path}/layer-{number:06d}"
         shuffled = facts.repartition(1 << bucket_bits, "bucket") if bucket_bits else facts.coalesce(1)
-        in_order = shuffled.sortWithinPartitions("bucket", *ORDER, *self.key_columns)
+        in_order = shuffled.sortWithinPartitions("bucket", *sorted_by(self.key_columns))
         in_order.write.mode("overwrite").partitionBy("bucket").option("compression", "zstd").parquet(
             self.storage.uri(f"{folder}/facts")
         )
@@ -105,19 +101,18 @@ class BucketReader:
 
     storage: Storage
     layers: tuple[Layer, ...]
-    value_types: Mapping[str, Mapping[str, ColumnType]]  # by clock and value
+    value_types: ValueTypes
     key_columns: tuple[str, ...]
 
     @classmethod
     def of(cls, table: FactTable, layers: Sequence[Layer]) -> BucketReader:
-        types = {clock.name: {value.name: value.type for value in values} for clock, values in table.stream.clocks.items()}
-        return cls(table.storage, tuple(layers), types, tuple(table.key_columns))
+        return cls(table.storage, tuple(layers), value_types(table.stream), tuple(table.key_columns))
 
     def read(self, bucket: int) -> pa.Table | None:
         """All facts of a bucket that stand, sorted by clock, entity, at, known time and key; None where there are none."""
         layered = len(self.layers) > 1
         values = {name for types in self.value_types.values() for name in types}
-        columns = [*_CLOCK_COLUMNS, *sorted(values)]
+        columns = [*CLOCK_COLUMNS, *sorted(values)]
         columns += ["known", "key", *self.key_columns] if layered else []
         parts: list[pa.Table] = []
         for layer in self.layers:
@@ -132,7 +127,7 @@ class BucketReader:
             return None
         table = pa.concat_tables(parts, promote_options="default")
         if layered:
-            table = table.sort_by([(name, "ascending") for name in (*ORDER, *self.key_columns)])
+            table = table.sort_by([(name, "ascending") for name in sorted_by(self.key_columns)])
         return table
 
     def _replaced(self, path: str) -> pa.Array:
@@ -145,34 +140,8 @@ class BucketReader:
 
     def facts(self, table: pa.Table, entities: pa.Array) -> Iterator[tuple[str, Facts]]:
         """Each clock's facts of the given entities (sorted by their bytes, without repeats)."""
-        clocks = table["clock"].combine_chunks()
-        for clock, types in self.value_types.items():
-            part = table.filter(pc.equal(clocks, clock))
-            codes = pc.index_in(part["entity"].combine_chunks(), value_set=entities)
-            if codes.null_count:
-                part, codes = part.filter(codes.is_valid()), codes.drop_null()
-            values = {name: _values(part[name].combine_chunks(), type_) for name, type_ in types.items()}
-            entity = codes.to_numpy(zero_copy_only=False).astype(np.int64)
-            at, valid_from, valid_until = (part[name].to_numpy() for name in ("at", "valid_from", "valid_until"))
-            step = np.diff(entity)
-            if (step < 0).any() or (np.diff(at)[step == 0] < 0).any():
-                raise PublishError(f"facts on clock {clock} are not in order; remove the lake's facts/ and run again")
-            yield clock, Facts(entity, at, valid_from, valid_until, values)
+        return facts_on_clocks(table, self.value_types, entities)
 
     def entities(self, table: pa.Table, clock: str) -> pa.Array:
         """The entities with facts on a clock, sorted by their bytes."""
-        found = table.filter(pc.equal(table["clock"], clock))["entity"].unique()
-        return found.sort() if len(found) else found
-
-
-def _values(column: pa.Array, type_: ColumnType) -> Values:
-    present = column.is_valid().to_numpy(zero_copy_only=False)
-    if type_ == "string":
-        words = column.drop_null().unique().sort()
-        codes = (
-            pc.index_in(column, value_set=words).fill_null(0) if len(words) else pa.array(np.zeros(len(column), dtype=np.int32))
-        )
-        return Values(type_, codes.to_numpy(zero_copy_only=False).astype(np.int64), present, tuple(words.to_pylist()))
-    if type_ == "boolean":
-        return Values(type_, column.fill_null(False).to_numpy(zero_copy_only=False), present)
-    return Values(type_, column.fill_null(0).to_numpy(zero_copy_only=False), present)
+        return entities_with_facts([(table, clock)])

@@ -1,57 +1,67 @@
-"""Runs the engine on a few rows, from curated columns to a group's answer, without a lake or jobs around it."""
+"""Runs the engine on a few rows, from curated columns to a group's answer: in one process, or by Spark and files of facts."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.catalogue import Catalogue
-from conf.specs import FeatureGroup, Source, TimeColumn
+from conf.specs import FeatureGroup, Source
 from jobs.answer_buckets import BucketTask, answer_buckets
 from stores.facts import BucketReader, FactTable
 from stores.storage import LocalStorage
 from transforms import facts as fact_rows
+from transforms.curated import curated_table
+from transforms.fact_sql import key_columns
 from transforms.feature_group import Compiled, compile_groups
+from transforms.small import answer_rows
 
 Rows = Mapping[str, Sequence[Mapping[str, object]]]
+Answers = dict[date, dict[str, dict[str, object]]]
 
 
 def curated(spark: SparkSession, source: Source, rows: Sequence[Mapping[str, object]], run: str = "r1") -> DataFrame:
     """Typed rows as curate would have left them."""
-    schema = fact_rows.curated_schema(source)
-    known = source.known_time
-    full = []
-    for row in rows:
-        told = {name: row.get(name) for name in source.columns}
-        told["_event_time"] = _time(source, source.event_time, row)
-        told["_known_time"] = _time(source, known, row) if known else None
-        told |= {"_file": "f", "_line": 1, "_row_hash": "h", "_run": run, "_month": "2025-01"}
-        full.append(tuple(_plain(told[field.name]) for field in schema.fields))
-    return spark.createDataFrame(full, schema)
+    table = curated_table(source, rows, run=run)
+    told = [tuple(_plain(value) for value in row.values()) for row in table.to_pylist()]
+    return spark.createDataFrame(told, fact_rows.curated_schema(source))
 
 
 def _plain(value: object) -> object:
     return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
 
 
-def _time(source: Source, column: TimeColumn, row: Mapping[str, object]) -> object:
-    value = row.get(column.column)
-    if value is None or column.of_date is None:
-        return value
-    assert isinstance(value, date)
-    if column.of_date == "end_of_day":
-        value = value + timedelta(days=1)
-    elif column.of_date == "end_of_month":
-        value = (value.replace(day=1) + timedelta(days=32)).replace(day=1)
-    moment = datetime.combine(value, time(), ZoneInfo(source.zone_of(column.column))).astimezone(UTC)
-    return moment if column.of_date == "start_of_day" else moment - timedelta(microseconds=1)
+def small_answer(
+    group: FeatureGroup,
+    sources: Mapping[str, Source],
+    rows: Rows,
+    *,
+    days: Sequence[date],
+    zone: str = "Asia/Kuala_Lumpur",
+    catalogue: Catalogue | None = None,
+) -> Answers:
+    """Entity -> column -> value of each day, by the engine in one process: DuckDB prepares, there is no Spark.
+
+    `catalogue`: where the group names other groups, or unions.
+    """
+    compiled = compile_groups(catalogue or Catalogue(dict(sources), {group.name: group}), zone)
+    tables = {name: curated_table(source, rows.get(name, ())) for name, source in sources.items()}
+    result: Answers = {day: {} for day in days}
+    for row in answer_rows(compiled, [group.name], tables, days)[group.name].to_pylist():
+        _put(result, row.pop("as_of"), row, group.record_identifier)
+    return result
+
+
+def _put(result: Answers, day: date, row: dict[str, object], identifier: str) -> None:
+    entity = row.pop(identifier)
+    del row["event_time"], row["time_zone"]
+    result[day][entity] = row
 
 
 def engine_answer(
@@ -65,14 +75,14 @@ def engine_answer(
     zone: str = "Asia/Kuala_Lumpur",
     bucket_bits: int = 1,
     later: Sequence[Rows] = (),
-) -> dict[date, dict[str, dict[str, object]]]:
-    """Entity -> column -> value of each day, in one pass. `later`: rows that come in layers of their own, in order."""
+) -> Answers:
+    """The same from facts that Spark prepared and wrote into buckets. `later`: rows that come in layers of their own, in order."""
     compiled = compile_groups(Catalogue(dict(sources), {group.name: group}), zone)
     storage = LocalStorage(folder)
     readers = {}
     for name in compiled.groups[group.name].streams:
         stream = compiled.streams[name]
-        table = FactTable(storage, stream, fact_rows.key_columns(sources[stream.source]))
+        table = FactTable(storage, stream, key_columns(stream, sources))
         frames = {s: curated(spark, sources[s], rows.get(s, ())) for s in stream.sources}
         table.add(fact_rows.prepare(stream, frames, sources, bucket_bits=bucket_bits), number=0, base=True,
                   bucket_bits=bucket_bits, curated={})  # fmt: skip
@@ -80,10 +90,9 @@ def engine_answer(
             run = f"r{number + 1}"
             frames = {s: frames[s].unionByName(curated(spark, sources[s], more.get(s, ()), run)) for s in stream.sources}
             affected = fact_rows.affected_keys(stream, frames, sources, {s: [run] for s in stream.sources})
-            key = list(sources[stream.source].key)
-            own = frames[stream.source].join(affected.select(*key), on=key, how="left_semi")
-            facts = fact_rows.prepare(stream, {**frames, stream.source: own}, sources, bucket_bits=bucket_bits)
-            replaced = affected.where("_known_before").selectExpr(f"xxhash64({', '.join(key)}) as key")
+            own = fact_rows.of_keys(stream, frames, sources, affected)
+            facts = fact_rows.prepare(stream, own, sources, bucket_bits=bucket_bits)
+            replaced = affected.where("_known_before").select(fact_rows.key_of(stream, sources).alias("key"))
             table.add(facts, number=number, base=False, bucket_bits=bucket_bits, curated={}, replaced=replaced)
         readers[name] = BucketReader.of(table, table.layers())
     return _read(compiled, group.name, readers, storage, days, 1 << bucket_bits)
@@ -91,16 +100,14 @@ def engine_answer(
 
 def _read(
     compiled: Compiled, name: str, readers: Mapping[str, BucketReader], storage: LocalStorage, days: Sequence[date], buckets: int
-) -> dict[date, dict[str, dict[str, object]]]:
+) -> Answers:
     group = compiled.groups[name]
     task = BucketTask(storage, compiled.zone, (group,), {name: dict.fromkeys(days, "v")}, readers)
-    result: dict[date, dict[str, dict[str, object]]] = {day: {} for day in days}
+    result: Answers = {day: {} for day in days}
     for _, as_of, path, _, _ in answer_buckets(task, range(buckets)):
         with storage.open_input(path) as stream:
             table: pa.Table = pq.read_table(stream)
         for row in table.to_pylist():
-            entity = row.pop(group.entity)
-            del row["event_time"], row["time_zone"]
-            result[date.fromisoformat(as_of)][entity] = row
+            _put(result, date.fromisoformat(as_of), row, group.entity)
     shutil.rmtree(storage.uri("snapshots"), ignore_errors=True)
     return result

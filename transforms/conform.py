@@ -14,20 +14,12 @@ from sqlglot import exp
 from conf.errors import DefinitionError
 from conf.expressions import parse_condition
 from conf.specs import Column, ColumnType, RowRule, Source, TimeColumn
+from transforms.curated import curated_columns as curated_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame
 
-SPARK_TYPES: dict[ColumnType, str] = {
-    "string": "string",
-    "integer": "bigint",
-    "number": "double",
-    "money": "decimal(18,2)",
-    "boolean": "boolean",
-    "date": "date",
-    "timestamp": "timestamp",
-}
 PROVENANCE = ("_file", "_line")
 _YEARS = ("1900-01-01", "2200-01-01")
 _SPACE = " \\t\\r\\n\\u00a0"
@@ -157,25 +149,6 @@ def conform(df: DataFrame, *, source: Source, personal_key: bytes | None = None)
         key_text(source).alias("_key"),
         "_row",
     )
-
-
-def curated_columns(source: Source) -> dict[str, str]:
-    """The columns of a source's curated table and their Spark types, in order."""
-    declared = {
-        name: "string" if column.personal == "hmac" else SPARK_TYPES[column.type]
-        for name, column in source.columns.items()
-        if column.personal != "drop"
-    }
-    return {
-        **declared,
-        "_event_time": "timestamp",
-        "_known_time": "timestamp",
-        "_file": "string",
-        "_line": "bigint",
-        "_row_hash": "string",
-        "_run": "string",
-        "_month": "string",
-    }
 
 
 def time_sql(time: TimeColumn, zone: str) -> str:

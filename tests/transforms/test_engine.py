@@ -9,7 +9,7 @@ import pytest
 
 from conf.catalogue import load_catalogue
 from conf.specs import FeatureGroup
-from tests.engine import engine_answer
+from tests.engine import engine_answer, small_answer
 from tests.histories import DAYS, batch
 from tests.oracle import answer, disagreements, span
 
@@ -32,12 +32,12 @@ def made(group_name: str, as_of: date, zone: str, *, cases: int, seed: int = 1):
         ("account_conduct", 6), ("account_conduct", 3),
     ],
 )  # fmt: skip
-def test_the_engine_says_what_the_oracle_says(spark, tmp_path, group_name, moment):
+def test_the_engine_says_what_the_oracle_says(group_name, moment):
     """Late and amended rows, ties, nulls, both edges to the microsecond, days of 23 and 25 hours; three days in one pass."""
     as_of, zone = DAYS[moment]
     group, sources, rows = made(group_name, as_of, zone, cases=25)
     days = [as_of - DAY, as_of, as_of + DAY]
-    actual = engine_answer(spark, group, sources, rows, days=days, folder=tmp_path, zone=zone)
+    actual = small_answer(group, sources, rows, days=days, zone=zone)
     for day in days:
         expected = answer(group, sources, rows, as_of=day, zone=zone)
         assert len(expected) > 25
@@ -75,7 +75,7 @@ SMALL = FeatureGroup.model_validate(
 
 
 def test_the_same_rows_by_every_path(spark, tmp_path):
-    """A day alone or among others, one bucket or eight, all at once or in layers of which later ones amend the first."""
+    """In one process or by Spark, a day alone or among others, one bucket or eight, all at once or in layers that amend the first."""
     as_of, zone = DAYS[0]
     rows, _ = batch(CATALOGUE.sources, SMALL, as_of=as_of, zone=zone, cases=25, seed=2)
     sources = {name: CATALOGUE.sources[name] for name in rows}
@@ -83,6 +83,8 @@ def test_the_same_rows_by_every_path(spark, tmp_path):
     together = engine_answer(spark, SMALL, sources, rows, days=days, folder=tmp_path / "a", zone=zone, bucket_bits=3)
     alone = engine_answer(spark, SMALL, sources, rows, days=[as_of], folder=tmp_path / "b", zone=zone, bucket_bits=0)
     assert disagreements(together[as_of], alone[as_of], tolerance=0) == []
+    small = small_answer(SMALL, sources, rows, days=days, zone=zone)
+    assert disagreements(together[as_of], small[as_of], tolerance=0) == []
     assert len({str(values) for values in alone[as_of].values()}) > 20
     chance = random.Random(3)
     parts: list[dict[str, list]] = [{name: [] for name in rows} for _ in range(3)]
@@ -94,7 +96,7 @@ def test_the_same_rows_by_every_path(spark, tmp_path):
         assert disagreements(together[day], layered[day], tolerance=0) == []
 
 
-def test_what_happens_or_is_known_after_the_cut_off_changes_nothing(spark, tmp_path):
+def test_what_happens_or_is_known_after_the_cut_off_changes_nothing():
     """Rule 7: every row that doesn't count at T is rewritten; the snapshot stays identical."""
     as_of, zone = DAYS[0]
     cut_off = span(None, as_of=as_of, zone=zone)[1]
@@ -111,6 +113,6 @@ def test_what_happens_or_is_known_after_the_cut_off_changes_nothing(spark, tmp_p
                 changed += 1
             rewritten[name].append({key: value for key, value in row.items() if key in source.columns})
     assert changed > 20
-    before = engine_answer(spark, group, sources, rows, days=[as_of], folder=tmp_path / "a", zone=zone)
-    after = engine_answer(spark, group, sources, rewritten, days=[as_of], folder=tmp_path / "b", zone=zone)
+    before = small_answer(group, sources, rows, days=[as_of], zone=zone)
+    after = small_answer(group, sources, rewritten, days=[as_of], zone=zone)
     assert disagreements(before[as_of], after[as_of], tolerance=0) == []

@@ -1,0 +1,68 @@
+"""Prepared facts as the kernel's arrays, whoever prepared them and wherever they were kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from conf.errors import PublishError
+from conf.specs import ColumnType
+from transforms.feature_group import Stream
+from transforms.kernel import Facts, Values
+
+CLOCK_COLUMNS = ("clock", "entity", "at", "valid_from", "valid_until", "holds_until")
+ValueTypes = Mapping[str, Mapping[str, ColumnType]]  # by clock and value
+
+
+def value_types(stream: Stream) -> ValueTypes:
+    return {clock.name: {value.name: value.type for value in values} for clock, values in stream.clocks.items()}
+
+
+def facts_by_clock(table: pa.Table, stream: Stream, entities: pa.Array) -> dict[tuple[str, str], Facts]:
+    """By stream and clock, the facts of the given entities; see `facts_on_clocks`."""
+    return {(stream.name, clock): facts for clock, facts in facts_on_clocks(table, value_types(stream), entities)}
+
+
+def facts_on_clocks(table: pa.Table, types: ValueTypes, entities: pa.Array) -> Iterator[tuple[str, Facts]]:
+    """Each clock's facts of the given entities (sorted by their bytes, without repeats), from a table as it was prepared.
+
+    Raises PublishError where its rows are not in order: by clock, entity, at, known time and primary key.
+    """
+    clocks = table["clock"].combine_chunks()
+    for clock, of_clock in types.items():
+        part = table.filter(pc.equal(clocks, clock))
+        codes = pc.index_in(part["entity"].combine_chunks(), value_set=entities)
+        if codes.null_count:
+            part, codes = part.filter(codes.is_valid()), codes.drop_null()
+        values = {name: _values(part[name].combine_chunks(), type_) for name, type_ in of_clock.items()}
+        entity = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+        at, valid_from, valid_until = (part[name].to_numpy() for name in ("at", "valid_from", "valid_until"))
+        step = np.diff(entity)
+        if (step < 0).any() or (np.diff(at)[step == 0] < 0).any():
+            raise PublishError(f"facts on clock {clock} are not in order; remove the lake's facts/ and run again")
+        holds_until = part["holds_until"]
+        holds = None if holds_until.null_count == len(part) else holds_until.to_numpy()
+        yield clock, Facts(entity, at, valid_from, valid_until, values, holds)
+
+
+def entities_with_facts(tables: Iterable[tuple[pa.Table | None, str]]) -> pa.Array:
+    """The entities that have facts in any of the tables, on the clock named beside it, sorted by their bytes."""
+    there = [(table, clock) for table, clock in tables if table is not None]
+    found = [table.filter(pc.equal(table["clock"], clock))["entity"].combine_chunks() for table, clock in there]
+    return pa.chunked_array(found, pa.string()).unique().sort()
+
+
+def _values(column: pa.Array, type_: ColumnType) -> Values:
+    present = column.is_valid().to_numpy(zero_copy_only=False)
+    if type_ == "string":
+        words = column.drop_null().unique().sort()
+        codes = (
+            pc.index_in(column, value_set=words).fill_null(0) if len(words) else pa.array(np.zeros(len(column), dtype=np.int32))
+        )
+        return Values(type_, codes.to_numpy(zero_copy_only=False).astype(np.int64), present, tuple(words.to_pylist()))
+    if type_ == "boolean":
+        return Values(type_, column.fill_null(False).to_numpy(zero_copy_only=False), present)
+    return Values(type_, column.fill_null(0).to_numpy(zero_copy_only=False), present)

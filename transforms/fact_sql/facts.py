@@ -1,0 +1,183 @@
+"""The facts of a stream, on all its clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from conf.specs import ColumnType, Source
+from transforms.fact_sql.dialects import Dialect
+from transforms.fact_sql.joins import MATCH, by_other_columns, join_parent, settle
+from transforms.fact_sql.rows import KEY, Rows, key_width
+from transforms.fact_sql.spans import ALWAYS, KNOWN, WORLD, join_spans
+from transforms.fact_sql.steps import Steps, Table
+from transforms.feature_group import Clock, FactValue, Stream
+
+ORDER = ("clock", "entity", "at", "known")
+_STORED_TYPES: Mapping[ColumnType, str] = {
+    "string": "string", "number": "double", "boolean": "boolean",
+    "integer": "bigint", "money": "bigint", "date": "bigint", "timestamp": "bigint",
+}  # fmt: skip
+Clocks = Mapping[Clock, tuple[FactValue, ...]]
+
+
+def key_columns(stream: Stream, sources: Mapping[str, Source]) -> list[str]:
+    """How facts call the primary key's columns, by which ties are broken. Of a union: the member, and each member's key."""
+    return [f"key_{number}" for number in range(key_width(stream.source, stream.members, sources))]
+
+
+def sorted_by(keys: Sequence[str]) -> list[str]:
+    """The order of facts at rest, of which no two have the same place. `keys`: the names of the primary key's columns."""
+    return [*ORDER, *keys, "valid_from"]
+
+
+def facts_sql(
+    stream: Stream, sources: Mapping[str, Source], tables: Mapping[str, Table], dialect: Dialect, *, in_order: bool = False
+) -> str:
+    """SQL of a stream's facts, from curated tables with all versions; `in_order`: as `sorted_by` says.
+
+    Rows out: one a fact and span of time in which its values hold: `clock`, `entity`, `at`, `known`, `valid_from`, `valid_until`,
+    `holds_until` (int64 microseconds UTC), the primary key (`key_0`, …), and the values of each clock (null on other clocks):
+    money in cents, dates in days, timestamps in microseconds. Rows without an entity or any value are left out.
+
+    A fact counts at T for `valid_from <= T < valid_until`. On a daily clock that says what is known, and the fact holds at the
+    end t of a day for `at < t` and not `holds_until < t`.
+    """
+    return _Facts(stream, sources, tables, dialect).query(in_order=in_order)
+
+
+class _Facts:
+    def __init__(self, stream: Stream, sources: Mapping[str, Source], tables: Mapping[str, Table], dialect: Dialect) -> None:
+        self.stream = stream
+        self.sources = sources
+        self.dialect = dialect
+        self.steps = Steps(dialect)
+        self.rows = Rows(self.steps, tables, sources)
+        self.keys = key_columns(stream, sources)
+        self.types = {value.name: _STORED_TYPES[value.type] for values in stream.clocks.values() for value in values}
+        several = stream.parent is not None and by_other_columns(stream.parent, self.rows)
+        width = len(sources[stream.parent.source].key) if stream.parent and several else 0
+        self.match = [f"{MATCH}{place}" for place in range(width)]
+
+    def query(self, *, in_order: bool) -> str:
+        whole: list[Table] = []
+        spans: list[Table] = []
+        daily: list[Table] = []
+        for clocks in self._cut_alike():
+            one = next(iter(clocks))
+            facts = self._on_clocks(clocks, self._spans(one), daily=one.daily)
+            (daily if one.daily else spans if self._is_cut(one) else whole).append(facts)
+        parts = [self._union(whole)] if whole else []
+        parts += [self._joined(self._union(spans))] if spans else []
+        parts += [self._joined_daily(self._union(daily))] if daily else []
+        columns = [*ORDER, "valid_from", "valid_until", "holds_until", *self.keys, *sorted(self.types)]
+        renamed = {"valid_from": KNOWN[0], "valid_until": KNOWN[1]}
+        told = [[column for column in part.columns if column in columns] for part in parts]
+        renamed_parts = [self.steps.select(part, kept, renamed, name="facts") for part, kept in zip(parts, told, strict=True)]
+        last = self._union(renamed_parts)
+        return self.steps.query(Table(last.name, tuple(columns)), sorted_by(self.keys) if in_order else ())
+
+    def _cut_alike(self) -> list[Clocks]:
+        """The clocks whose rows are cut at the same moments, together: they are cut once."""
+        groups: dict[object, dict[Clock, tuple[FactValue, ...]]] = {}
+        for clock, values in self.stream.clocks.items():
+            moments = (clock.masks, clock.parent_masks, clock.settles, clock.daily)
+            groups.setdefault(moments, {})[clock] = values
+        return list(groups.values())
+
+    def _is_cut(self, clock: Clock) -> bool:
+        read = [self.sources[member.source] for member in self.stream.members] or [self.sources[self.stream.source]]
+        return bool(clock.masks or clock.settles or self.stream.parent) or any(source.version for source in read)
+
+    def _spans(self, clock: Clock) -> Table:
+        """Rows out: one a row and span in which nothing changes of what the clock's values read."""
+        stream = self.stream
+        rows = self.rows.read(stream.source, stream.members, clock.masks, daily=clock.daily)
+        if stream.parent:
+            rows = join_parent(self.rows, rows, stream.parent, clock.parent_masks, daily=clock.daily)
+        if stream.settlement and clock.settles:
+            rows = settle(self.rows, rows, stream.settlement, daily=clock.daily)
+        return rows
+
+    def _on_clocks(self, clocks: Clocks, rows: Table, *, daily: bool) -> Table:
+        """Rows out: one a span and clock on which it counts at some time and has a value."""
+        dialect = self.dialect
+        event, known = dialect.micros("_event_time"), dialect.micros("_known_time")
+        opens, closes = WORLD if daily else KNOWN
+        names = list(dict.fromkeys(value.name for values in clocks.values() for value in values))
+        told = []
+        for clock, values in clocks.items():
+            since, until = opens, closes
+            if clock.from_:
+                moment = dialect.micros(f"({dialect.sql(clock.from_)})")
+                since = f"case when {moment} is not null then greatest({since}, {moment} + 1) end"
+            if clock.until:
+                moment = dialect.micros(f"({dialect.sql(clock.until)})")
+                until = f"least({until}, {moment} + 1)"
+            kept = {value.name: self._stored(value) for value in values}
+            fact = {
+                "clock": dialect.text(clock.name),
+                "at": dialect.micros(f"({dialect.sql(clock.at)})") if clock.at else event,
+                opens: since,
+                closes: until,
+                **{name: f"cast({kept.get(name, 'null')} as {self.types[name]})" for name in names},
+            }
+            told.append(dialect.struct(fact))
+        entity = dialect.sql(self.stream.entity_sql)
+        made = {
+            "entity": f"cast({entity} as string)",
+            "known": f"coalesce({known}, {event})",
+            **{name: f"{KEY}{place}" for place, name in enumerate(self.keys)},
+            "_fact": dialect.explode(dialect.list(*told)),
+        }
+        others = [*self.match, *(KNOWN if daily else ())]
+        exploded = self.steps.select(rows, others, made, where=f"({entity}) is not null", name="on_clocks")
+        fields = {name: f"_fact.{dialect.name(name)}" for name in ("clock", "at", opens, closes, *names)}
+        facts = self.steps.select(exploded, [*others, "entity", "known", *self.keys], fields, name="on_clocks")
+        some = " or ".join(f"{name} is not null" for name in names)
+        counts = f"{dialect.name('at')} is not null and {opens} is not null and {opens} < {closes} and ({some})"
+        facts = self.steps.select(facts, where=counts, name="counting")
+        if daily:
+            return facts
+        return self.steps.select(facts, made={"holds_until": "cast(null as bigint)"}, name="counting")
+
+    def _union(self, tables: Sequence[Table]) -> Table:
+        return self.steps.union(tables, self.types, name="facts")
+
+    def _joined(self, facts: Table) -> Table:
+        """Joins the spans of one fact in which its values are the same."""
+        by = ["clock", "entity", "at", *self.keys, *self.match]
+        return join_spans(self.steps, self._with_tie(facts), KNOWN, by=by, same=[*self._values(facts), "_tie"])
+
+    def _joined_daily(self, facts: Table) -> Table:
+        """The same, and the spans in which they hold; `at` is when the last of what makes them so happened."""
+        fact = ["clock", "entity", *self.keys, *self.match]
+        same = [*self._values(facts), "_tie"]
+        joined = join_spans(self.steps, self._with_tie(facts), WORLD, by=[*fact, *KNOWN], same=same)
+        joined = join_spans(self.steps, joined, KNOWN, by=[*fact, *WORLD], same=same)
+        since, till = WORLD
+        made = {"at": f"{since} - 1", "holds_until": f"case when {till} = {ALWAYS} then {till} else {till} - 1 end"}
+        return self.steps.select(joined, made=made, name="daily")
+
+    def _values(self, facts: Table) -> list[str]:
+        return [name for name in facts.columns if name in self.types]
+
+    def _with_tie(self, facts: Table) -> Table:
+        """The known time, on the clocks where it breaks ties."""
+        ordered = [clock.name for clock, values in self.stream.clocks.items() if any(value.ordered for value in values)]
+        named = ", ".join(self.dialect.text(name) for name in ordered)
+        tie = f"case when clock in ({named}) then known end" if ordered else "cast(null as bigint)"
+        return self.steps.select(facts, made={"_tie": tie}, name="facts")
+
+    def _stored(self, value: FactValue) -> str:
+        sql = f"({self.dialect.sql(value.sql)})"
+        match value.type:
+            case "money":
+                return f"(round({sql}, 2) * 100)"
+            case "date":
+                return self.dialect.day_number(sql)
+            case "timestamp":
+                return self.dialect.micros(sql)
+            case "number":
+                return f"case when not isnan({sql}) then {sql} end"
+            case _:
+                return sql

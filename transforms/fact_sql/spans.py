@@ -1,0 +1,77 @@
+"""Rows with the spans in which they count: cut where something about them changes, joined again where nothing did.
+
+A span is two columns, instants: a row counts from the first on, up to and not at the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from transforms.calendar import FOREVER
+from transforms.fact_sql.steps import Steps, Table
+
+Axis = tuple[str, str]
+KNOWN: Axis = ("_from", "_until")  # the cut-offs T at which a row is known, and at which it happened
+WORLD: Axis = ("_since", "_till")  # on daily clocks: the ends of days at which it holds; and KNOWN says what is known only
+ALWAYS = f"cast({int(FOREVER)} as bigint)"
+NEVER_YET = f"cast(-{int(FOREVER)} as bigint)"
+
+
+def cut(steps: Steps, table: Table, axis: Axis, moments: str, *, name: str) -> Table:
+    """Rows out: one a row and span between the `moments` (SQL of a list of instants) at which it changes."""
+    opens, closes = axis
+    inside = steps.dialect.filter(moments, "x", f"x is not null and x > {opens} and x < {closes}")
+    starts = f"array_sort(array_distinct({steps.dialect.concat(steps.dialect.list(opens), inside)}))"
+    started = steps.select(table, made={"_starts": starts}, name=name)
+    spans = steps.dialect.explode(steps.dialect.spans("_starts", closes))
+    exploded = steps.select(started, table.columns, {"_span": spans}, name=name)
+    return steps.select(exploded, table.columns, {opens: "_span.opens", closes: "_span.closes"}, name=name)
+
+
+def mask(steps: Steps, table: Table, mutable: Mapping[str, Sequence[str]], masks: Sequence[str], axis: Axis) -> Table:
+    """Cuts rows where a mutable timestamp passes, and blanks it and what it settles until then."""
+    if not masks:
+        return table
+    dialect = steps.dialect
+    passed = {name: dialect.micros(dialect.name(name)) for name in masks}
+    moments = dialect.list(*(f"{moment} + 1" for moment in passed.values()))
+    spans = cut(steps, table, axis, moments, name="passed")
+    conditions: dict[str, list[str]] = {}
+    for name in masks:
+        for column in dict.fromkeys((name, *mutable[name])):
+            conditions.setdefault(column, []).append(f"{passed[name]} < {axis[0]}")
+    visible = {
+        column: f"case when {' and '.join(found)} then {dialect.name(column)} end"
+        for column, found in conditions.items()
+        if column in table.columns
+    }
+    return steps.select(spans, made=visible, name="masked")
+
+
+def join_spans(steps: Steps, table: Table, axis: Axis, *, by: Sequence[str], same: Sequence[str]) -> Table:
+    """Joins spans that follow one another without a gap and say the same; of other columns the least value is kept.
+
+    Rows out: at most as many.
+    """
+    opens, closes = axis
+    dialect = steps.dialect
+    window = f"partition by {steps.names(by)} order by {opens}"
+    follows = f"lag({closes}) over w is not distinct from {opens}"
+    if same:
+        told = dialect.struct({column: dialect.name(column) for column in same})
+        marked = steps.select(table, made={"_told": told}, name="told")
+        follows += " and lag(_told) over w is not distinct from _told"
+    else:
+        marked = table
+    begun = steps.select(
+        marked, table.columns, {"_begins": f"case when {follows} then 0 else 1 end"}, window=window, name="begun"
+    )
+    window += " rows between unbounded preceding and current row"
+    runs = steps.select(begun, table.columns, {"_run_of": "sum(_begins) over w"}, window=window, name="runs")
+    made = {
+        column: f"{'first' if column in same else 'min'}({dialect.name(column)})"
+        for column in table.columns
+        if column not in (*by, *axis)
+    }
+    made |= {opens: f"min({opens})", closes: f"max({closes})"}
+    return steps.select(runs, by, made, group_by=[*by, "_run_of"], name="joined")
