@@ -108,7 +108,11 @@ class _Case:
     def run(self) -> Outcome:
         name, columns = self.compiled.name, {column for _, _, column in self.wanted}
         needed = only(self.examples.compiled, name, columns, history=HAS_HISTORY in columns)
-        answered = answer_rows(needed, [name], self.tables, sorted(self.example.expected))[name]
+        try:
+            answered = answer_rows(needed, [name], self.tables, sorted(self.example.expected))[name]
+        except Exception as fault:
+            fault.add_note(f"while answering the example at {self._where(self.place)}")
+            raise
         found = {(row["as_of"], row[self.compiled.entity]): row for row in answered.to_pylist()}
         cells = tuple(self._judged(found))
         return Outcome(name, self.number + 1, self._where(self.place), self.example.description, self.rows, cells)

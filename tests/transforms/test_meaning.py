@@ -62,7 +62,10 @@ def changed(written: str, instead: str, *, of: str = "group") -> set[str]:
 
 
 def test_a_column_says_what_it_is():
-    told = {f.name: (f.type, f.window, f.null_rule.partition(":")[0].partition(";")[0], f.inputs, f.online, f.scoring, f.owner) for f in features()}
+    told = {
+        f.name: (f.type, f.window, f.null_rule.partition(":")[0].partition(";")[0], f.inputs, f.online, f.scoring, f.owner)
+        for f in features()
+    }
     assert told == {
         "order_count_7d": ("integer", "7d", "never null", ("orders",), True, "allowed", "risk"),
         "order_count_shop_a_7d": ("integer", "7d", "never null", ("orders",), True, "allowed", "risk"),
@@ -165,3 +168,22 @@ def test_every_shipped_column_is_described():
         compiled = compile_groups(catalogue, "UTC")
         found = features_of(catalogue, compiled, catalogue.groups)
         assert [f for f in found if not (f.description and f.null_rule and f.owner and f.version and f.inputs)] == []
+
+
+def test_a_group_that_a_function_makes_is_described_too():
+    """Its inputs are the sources that it reads, and those of the groups that it reads; its version changes with theirs."""
+    text = "name: f\nrecord_identifier: customer_id\nfunction: json:loads\nreads: {groups: [g]}\ncolumns: {n: integer, m: {type: money, description: Much}}\n"
+    function = load_model(FeatureGroup, parse_yaml(text, "f.yaml"))
+
+    def told(group: str) -> list[Feature]:
+        groups = {"g": load_model(FeatureGroup, parse_yaml(group, "g.yaml")), "f": function}
+        catalogue = Catalogue({"orders": load_model(Source, parse_yaml(SOURCE, "orders.yaml"))}, groups)
+        return features_of(catalogue, compile_groups(catalogue, "Asia/Kuala_Lumpur"), ["f"])
+
+    found = told(GROUP)
+    assert [(f.name, f.type, f.inputs, f.window, f.null_rule) for f in found] == [
+        ("n", "integer", ("orders",), None, "null: the function gives none"),
+        ("m", "money", ("orders",), None, "null: the function gives none"),
+    ]
+    assert found[1].description == "Much"
+    assert {f.version for f in found}.isdisjoint(f.version for f in told(GROUP.replace("op: age", "op: recency")))

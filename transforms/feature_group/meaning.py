@@ -51,7 +51,9 @@ def sources_of_columns(compiled: Compiled, group: CompiledGroup | CompiledFuncti
     Where a column blanks the others, its sources are theirs, too.
     """
     if isinstance(group, CompiledFunctionGroup):
-        return {column.name: group.sources for column in group.columns}
+        others = (compiled.group(name) for name in group.groups)
+        read = [source for other in others for sources in sources_of_columns(compiled, other).values() for source in sources]
+        return {column.name: tuple(dict.fromkeys((*group.sources, *read))) for column in group.columns}
     found = {item.column.name: compiled.streams[item.stream].sources for item in answered_columns(group)}
     derived = {item.column.name: item for item in group.derived}
 
