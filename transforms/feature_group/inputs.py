@@ -115,8 +115,11 @@ def read_input(checker: Checker, streams: Streams, place: Place, item: Input) ->
             told = f"a column of {taken}" if name in own else "brought by `parent`"
             raise checker.problem(spot, f"'{name}' is {told} already; choose another name")
         names[name] = checker.parse(spot, text, own, names)
-    entity_sql, join = _entity(checker, place, item, table, own, names)
+    entity, join = _entity(checker, place, item, table, parent, own, names)
+    entity_sql = Sql.of(entity) if entity else ENTITY
     key = StreamKey(checker.group.record_identifier, item.source, entity_sql, join, settlement, table.members)
+    if entity and parent:
+        streams.bring(key, [name for name in parent.columns if brought(name) in entity.columns])
     return InputReader(checker, streams, item, table, parent, names, key)
 
 
@@ -171,10 +174,11 @@ def _entity(
     place: Place,
     item: Input,
     table: Table,
+    parent: Table | None,
     own: Mapping[str, ColumnType],
     names: Mapping[str, Expression],
-) -> tuple[Sql, Join | None]:
-    """SQL of the entity, and the join that it or columns come by."""
+) -> tuple[Expression | None, Join | None]:
+    """The entity, None where a join brings it; and the join that it or columns come by."""
     identifier = checker.group.record_identifier
     spot = (*place, "entity") if item.entity else (*place, "source")
     wanted = item.entity or identifier
@@ -184,24 +188,28 @@ def _entity(
             raise checker.problem(spot, told)
         wanted = wanted[identifier]
     if wanted.startswith("via "):
-        return ENTITY, _join_by(checker, place, item, table, wanted)
-    join = None
-    if item.parent:
-        parent = checker.catalogue.sources[item.parent.source]
-        if not item.parent.columns:
-            told = (
-                f"`parent` brings nothing: name `columns`, or bring the entity too (entity: {{{identifier}: via {parent.name}}})"
-            )
-            raise checker.problem((*place, "parent"), told)
-        join = Join(parent.name, _on(checker, place, item, table, parent, parent.key), None)
+        return None, _join_by(checker, place, item, table, wanted)
+    join = _join_of_columns(checker, place, item, table)
     expression = checker.parse(spot, wanted, own, names)
     if expression.type not in _ENTITY_TYPES:
         raise checker.problem(spot, f"'{wanted}' is {expression.type}; an entity is text, a whole number or a date")
-    changing = [name for name in expression.columns if name in SETTLEMENT or table.masks.get(name)]
-    if changing:
-        told = f"'{changing[0]}' is filled in later, so it can't say whose a row is"
+    later = {name for name in own if name in SETTLEMENT or table.masks.get(name)}
+    later |= {brought(name) for name in parent.masks} if parent else set()
+    for name in sorted(later & expression.columns):
+        told = f"'{name.removeprefix(brought(''))}' is filled in later, so it can't say whose a row is"
         raise checker.problem(spot, told)
-    return Sql.of(expression), join
+    return expression, join
+
+
+def _join_of_columns(checker: Checker, place: Place, item: Input, table: Table) -> Join | None:
+    """The join that brings columns only."""
+    if item.parent is None:
+        return None
+    parent = checker.catalogue.sources[item.parent.source]
+    if not item.parent.columns:
+        entity = f"(entity: {{{checker.group.record_identifier}: via {parent.name}}})"
+        raise checker.problem((*place, "parent"), f"`parent` brings nothing: name `columns`, or bring the entity too {entity}")
+    return Join(parent.name, _on(checker, place, item, table, parent, parent.key), None)
 
 
 def _check_entity_column(checker: Checker, place: Place, item: Input, table: Table, columns: Sequence[str]) -> None:

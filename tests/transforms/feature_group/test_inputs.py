@@ -104,9 +104,26 @@ def test_a_wrong_entity(more, message):
     assert found.replace(columns, "COLUMNS").replace(_known_sources(), "SOURCES") == f"g.yaml:6: {message}"
 
 
-def test_an_entity_that_is_filled_in_later():
-    told = problem(with_feature("{name: f, op: count}", more='entity: {customer_id: "coalesce(decision, provider)"}'))
-    assert told == "g.yaml:6: 'decision' is filled in later, so it can't say whose a row is"
+@pytest.mark.parametrize(
+    ("more", "column"),
+    [
+        ('entity: {customer_id: "coalesce(decision, provider)"}', "decision"),
+        (
+            "parent: {source: customers, columns: {closed: closed_at}}\n    entity: {customer_id: cast(closed as string)}",
+            "closed_at",
+        ),
+    ],
+)
+def test_an_entity_that_is_filled_in_later(more, column):
+    told = problem(with_feature("{name: f, op: count}", more=more))
+    assert told.partition(": ")[2] == f"'{column}' is filled in later, so it can't say whose a row is"
+
+
+def test_what_only_the_entity_is_made_of_is_brought_too():
+    more = 'parent: {source: accounts, columns: {kind: product_type}}\n    entity: {account_id: "concat(account_id, kind)"}'
+    parent = stream(of_accounts("{name: f, op: count}", more), "statements").parent
+    assert parent is not None
+    assert parent.columns == (("_parent_product_type", "product_type"),)
 
 
 def _known_sources() -> str:
