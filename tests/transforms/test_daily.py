@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conf.windows import Window
-from tests.transforms.small import ZONE, D, told, values_of
+from tests.transforms.small import ZONE, D, T, told, values_of
 from transforms import daily
 from transforms.calendar import FOREVER, NEVER_DAY, cut_off, day_number, local_days_of, midnight
 from transforms.daily import answer_dailies, same_points
@@ -162,6 +162,20 @@ def test_knowledge_is_judged_at_the_cut_off_and_not_at_the_point():
     assert ask([column_of()], rows, queries) == [["[0,0,10,110,110]", "[1,1,101,101,101]", "[1,101,101,101,101]"]]
 
 
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (Row(at("06-26 10"), valid_from=at("06-29 10")), ["[0,0]", "[0,0]", "[1,1]", "[1,1]"]),
+        (Row(at("06-26 10"), valid_until=at("06-29 10")), ["[1,1]", "[1,1]", "[0,0]", "[0,0]"]),
+        (Row(at("06-26 10"), holds_until=at("06-29 10")), ["[1,1]", "[1,1]", "[1,0]", "[0,0]"]),
+        (Row(at("06-26 10"), valid_from=at("06-20 10")), ["[1,1]", "[1,1]", "[1,1]", "[1,1]"]),  # agreed before it began
+    ],
+)
+def test_cut_offs_between_which_knowledge_changed_are_told_apart(row, expected):
+    days = [date(2025, 6, day) for day in (27, 28, 29, 30)]
+    assert ask([column_of(window="2d")], [row], queries_of(*days)) == [expected]
+
+
 def test_an_entity_without_facts_has_points_but_no_lifetime():
     columns = [
         column_of("count", "max", "3d"),
@@ -176,18 +190,21 @@ def test_an_entity_without_facts_has_points_but_no_lifetime():
 
 
 def test_the_last_day_of_an_event_is_looked_at_up_to_the_event():
-    """T is noon of the 30th: what came at ten is there, what ceased at eleven isn't, and June is not over."""
+    """At noon of the 30th, what came at ten is there, what ceased before T isn't, and June is not over; at T, it is."""
     noon = at("06-30 12")
     rows = [
         Row(at("06-29 10"), 1, holds_until=at("06-30 11")),
+        Row(at("06-29 23"), 8, holds_until=noon),
         Row(at("06-30 10"), 2, holds_until=at("06-30 13")),
-        Row(at("06-30 12"), 4),
+        Row(noon, 4),
     ]
-    queries = Queries(np.array([0, 0]), np.array([day_number(D)] * 2), np.array([noon, noon + 1]), "event")
+    queries = Queries(np.array([0, 0, 0]), np.array([day_number(D)] * 3), np.array([noon, noon + 1, T]), "event")
     columns = [
         column_of(window="2d"), column_of(window="2mo", every="month_end"), column_of(window="3d", within="1mo"), column_of(window="1d", within="1d"),
     ]  # fmt: skip
-    assert ask(columns, rows, queries) == [["[1,2]", "[1,6]"], ["[0,0]"] * 2, ["[0,0,0]"] * 2, ["[2]", "[6]"]]
+    assert ask(columns, rows, queries) == [
+        ["[9,10]", "[9,6]", "[9,4]"], ["[0,0]", "[0,0]", "[0,4]"], ["[0,0,0]", "[0,0,0]", "[0,0,4]"], ["[2]", "[6]", "[4]"],
+    ]  # fmt: skip
 
 
 def test_texts_are_told_in_the_words_of_their_own_points(monkeypatch):
