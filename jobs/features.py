@@ -106,7 +106,8 @@ def table_lines(catalogue: Catalogue, features: Sequence[Feature], width: int) -
         group, members = catalogue.group(name), list(found)
         owner = f"; owner {group.owner}" if group.owner else ""
         yield from _wrapped(f"{name}: {group.description}".rstrip(": "), width, "")
-        yield f"  one row a {group.record_identifier}, {group.schedule}{owner}; {len(members)} column{'s' if len(members) != 1 else ''}"
+        columns = "1 column" if len(members) == 1 else f"{len(members)} columns"
+        yield f"  one row a {group.record_identifier}, {group.schedule}{owner}; {columns}"
         yield ""
         headings = ("NAME", "TYPE", "WINDOW", "ONLINE", "SCORING", "VERSION")
         rows = [headings, *(_cells(feature) for feature in members)]
