@@ -8,6 +8,7 @@ columns are left out.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -17,8 +18,8 @@ import duckdb
 
 from conf.expressions import duckdb_setup, parse
 from conf.naming import column_name
-from conf.specs import Aggregate, FeatureGroup, Input, Source, State, TimeColumn
-from tests.oracle import span
+from conf.specs import Aggregate, FeatureGroup, Input, Source, State, TimeColumn, UnionSource
+from tests.oracle import OPERATIONS, span
 from tests.oracle.inputs import Via
 from tests.oracle.values import json_text, key_text, zero
 
@@ -28,6 +29,7 @@ _TYPES = {
     "string": "varchar", "integer": "bigint", "number": "double", "money": "decimal(18,2)", "boolean": "boolean",
     "date": "date", "timestamp": "timestamp",
 }  # fmt: skip
+_CLOCKS = {"_event_time": "timestamp", "_known_time": "timestamp"}
 _ROUNDED = "(case when {c} < 0 then -1 else 1 end * ((2 * abs({c}) + {n}) // (2 * {n}))::decimal(38,2) / 100)::decimal(38,2)"
 
 # One value for each entity, over the facts `f` of a window: entity, value, weight, day (local), place (1: the oldest), back (1: the
@@ -63,7 +65,7 @@ _SIMPLE = {
 }
 _EMPTY = {
     "count": 0, "distinct_count": 0, "streak": 0, "any": False, "change_count": 0, "rise_count": 0, "close_count": 0,
-    "return_count": 0, "decayed_sum": 0.0, "first_n": [], "last_n": [], "top_k": [], "bottom_k": [], "histogram": [], "share": {},
+    "return_count": 0, "decayed_sum": 0.0, "first_n": [], "last_n": [], "top_k": [], "bottom_k": [], "histogram": [], "share": {}, "frequency": {},
 }  # fmt: skip
 
 
@@ -75,8 +77,13 @@ class DuckdbAnswer:
         self._cutoff = _literal(span(None, as_of=as_of, zone=zone)[1])
         self._connection = duckdb.connect()
         duckdb_setup(self._connection)
-        for name, source in sources.items():
-            self._load(source, rows.get(name, ()))
+        self._types = {name: _column_types(source) for name, source in sources.items() if not source.union_of}
+        self._keys = {name: source.key for name, source in sources.items() if not source.union_of}
+        for name in self._types:
+            self._load(sources[name], rows.get(name, ()))
+        for source in sources.values():
+            if source.union_of:
+                self._unite(source)
 
     def answer(self) -> Answer:
         with self._connection:
@@ -85,7 +92,7 @@ class DuckdbAnswer:
             for number, item in enumerate(self._group.inputs):
                 types = self._input(f"input_{number}", item)
                 for feature in (*item.aggregates, *item.states):
-                    key = self._sources[item.source].key
+                    key = self._keys[item.source]
                     for column in _Feature(feature, types, f"input_{number}", key, self._as_of, self._zone).columns():
                         told = dict(self._rows(column.sql))
                         for entity, columns in found.items():
@@ -120,6 +127,20 @@ class DuckdbAnswer:
             qualify row_number() over (partition by {", ".join(source.key)} order by {newest}) = 1"""
         )
 
+    def _unite(self, union: UnionSource) -> None:
+        """`counting_<union>`: its members' rows that count, each with the member's name and key to break ties by."""
+        selects, types, keys = [], {}, ["_member"]
+        for member, columns in union.union_of.items():
+            told = {name: parse(text, self._types[member], zone=self._zone) for name, text in columns.items()}
+            types |= {name: expression.type for name, expression in told.items()}
+            own = {f"_key_{member}_{column}": column for column in self._keys[member]}
+            keys += own
+            texts = [f'{expression.duckdb()} as "{name}"' for name, expression in told.items()]
+            texts += [f'"{column}" as {name}' for name, column in own.items()]
+            selects.append(f"select '{member}' as _member, {', '.join(texts)}, _event_time, _known_time from counting_{member}")
+        self._connection.execute(f"create table counting_{union.name} as {' union all by name '.join(selects)}")
+        self._types[union.name], self._keys[union.name] = types | _CLOCKS, keys
+
     def _time(self, source: Source, time: TimeColumn) -> str:
         if time.of_date is None:
             return f'"{time.column}"'
@@ -130,12 +151,9 @@ class DuckdbAnswer:
 
     def _input(self, table: str, item: Input) -> dict[str, str]:
         """`table`: the rows of an input with their entity and what joins bring; the types of its columns are returned."""
-        source = self._sources[item.source]
-        types = {name: spec.type for name, spec in source.columns.items()} | dict.fromkeys(
-            ("_event_time", "_known_time"), "timestamp"
-        )
+        types = dict(self._types[item.source])
         own = dict(types)
-        self._connection.execute(f"create table {table} as select * from counting_{source.name}")
+        self._connection.execute(f"create table {table} as select * from counting_{item.source}")
         if item.parent:
             parent = self._sources[item.parent.source]
             told = [self._sql(item.parent.on.get(column, column), own) for column in parent.key]
@@ -163,14 +181,14 @@ class DuckdbAnswer:
     def _settle(self, table: str, item: Input, own: Mapping[str, str]) -> dict[str, str]:
         settled = item.settled_by
         child = self._sources[settled.source]
-        types = {name: spec.type for name, spec in child.columns.items()}
+        types = self._types[child.name]
         amount = parse(settled.amount, types, zone=self._zone)
         where = self._sql(settled.where, types) if settled.where else "true"
         links = ", ".join(f"link_{number}" for number, _ in enumerate(settled.on))
         owing = ", ".join(f"({self._sql(text, own)}) as link_{number}" for number, text in enumerate(settled.on.values()))
         paying = ", ".join(f'"{name}" as link_{number}' for number, name in enumerate(settled.on))
         order = ", ".join(["_event_time", "_known_time", *(f'"{name}"' for name in child.key)])
-        keys = ", ".join(f'"{name}"' for name in self._sources[item.source].key)
+        keys = ", ".join(f'"{name}"' for name in self._keys[item.source])
         self._extend(
             table,
             f"""with owing as (select {keys}, ({self._sql(settled.due, own)}) as owed, {owing} from {table}
@@ -340,13 +358,16 @@ class _Feature:
         return f"select entity, list(value order by total desc, value)[1] from ({self._totals()}) group by entity"
 
     def _shares(self) -> str:
-        return f"select entity, value, total::double / nullif(sum(total) over (partition by entity), 0)::double as share from ({self._totals()})"
+        return f"select entity, value, total, total::double / nullif(sum(total) over (partition by entity), 0)::double as share from ({self._totals()})"
 
     def _share(self, given: Mapping[str, str]) -> str:
         return f"select entity, list({{'of': value, 'share': share}}) from ({self._shares()}) group by entity"
 
+    def _frequency(self, given: Mapping[str, str]) -> str:
+        return f"select entity, list({{'of': value, 'total': total}}) from ({self._totals()}) group by entity"
+
     def _entropy(self, given: Mapping[str, str]) -> str:
-        return f"""select entity, case when count(share) > 0 then
+        return f"""select entity, case when count(share) > 0 and min(total) >= 0 then
             coalesce(-sum(share * ln(share)) filter (where share > 0), 0) end from ({self._shares()}) group by entity"""
 
     def _histogram(self, given: Mapping[str, str]) -> str:
@@ -370,6 +391,8 @@ class _Feature:
         elif op == "share":
             shares = {key_text(_utc(one["of"])): one["share"] for one in answer}
             found = None if None in shares.values() else shares
+        elif op == "frequency":
+            found = {key_text(_utc(one["of"])): one["total"] for one in answer}
         else:
             found = answer
         if isinstance(found, list | dict):
@@ -378,7 +401,13 @@ class _Feature:
 
     def _read_map(self, answer: Any) -> str:
         told = {} if answer is None else dict(answer)
-        return json_text({key: self._read(value) for key, value in told.items()})
+        answers = {key: self._read(value) for key, value in told.items()}
+        nested = OPERATIONS[self._feature.op].gives == "json"
+        return json_text({key: json.loads(value) if nested and value is not None else value for key, value in answers.items()})
+
+
+def _column_types(source: Source) -> dict[str, str]:
+    return {name: spec.type for name, spec in source.columns.items()} | _CLOCKS
 
 
 def _literal(moment: datetime) -> str:

@@ -114,7 +114,29 @@ def history(
     Every spine key is likely, not sure, to be there: facts without an entity belong to a history too. Half of the
     columns that settle a mutable timestamp are set without it, as dirty files have them.
     """
-    maker = _Maker(
+    maker = _maker(random, sources, group, as_of=as_of, zone=zone, case=case, entities=entities, keys=keys)
+    made = {name: _rows(maker, sources[name], random.randrange(keys + 1)) for name in reads(group, sources)}
+    made[group.spine] += _rows(maker, sources[group.spine], keys, taken=made[group.spine])
+    for item in group.inputs:
+        if item.settled_by:
+            _pay(maker, item.settled_by, sources[item.source], made)
+    for rows in made.values():
+        random.shuffle(rows)
+    return made
+
+
+def _maker(
+    random: randomness.Random,
+    sources: Mapping[str, Source],
+    group: FeatureGroup,
+    *,
+    as_of: date,
+    zone: str,
+    case: int,
+    entities: int,
+    keys: int,
+) -> _Maker:
+    return _Maker(
         random=random,
         sources=sources,
         cutoff=span(None, as_of=as_of, zone=zone)[1],
@@ -126,14 +148,6 @@ def history(
         entities=entities,
         keys=keys,
     )
-    made = {name: _rows(maker, sources[name], random.randrange(keys + 1)) for name in reads(group, sources)}
-    made[group.spine] += _rows(maker, sources[group.spine], keys, taken=made[group.spine])
-    for item in group.inputs:
-        if item.settled_by:
-            _pay(maker, item.settled_by, sources[item.source], made)
-    for rows in made.values():
-        random.shuffle(rows)
-    return made
 
 
 def histories(sources: Mapping[str, Source], group: FeatureGroup, *, as_of: date, zone: str) -> st.SearchStrategy[History]:
@@ -142,14 +156,52 @@ def histories(sources: Mapping[str, Source], group: FeatureGroup, *, as_of: date
 
 
 def batch(
-    sources: Mapping[str, Source], group: FeatureGroup, *, as_of: date, zone: str, cases: int, seed: int = 1
+    sources: Mapping[str, Source], group: FeatureGroup, *, as_of: date, zone: str, cases: int, seed: int = 1, keys: int = 10
 ) -> tuple[History, list[History]]:
     """The rows of `cases` histories together, and each by itself; no key is in two of them."""
     alone = [
-        history(randomness.Random(f"{seed}/{case}"), sources, group, as_of=as_of, zone=zone, case=case) for case in range(cases)
+        history(randomness.Random(f"{seed}/{case}"), sources, group, as_of=as_of, zone=zone, case=case, keys=keys)
+        for case in range(cases)
     ]
     together: History = {name: [row for one in alone for row in one[name]] for name in reads(group, sources)}
     return together, alone
+
+
+def with_another_future(
+    rows: History, sources: Mapping[str, Source], group: FeatureGroup, *, as_of: date, zone: str, seed: int = 1
+) -> tuple[History, int]:
+    """The same past: what nobody could have known at T, rewritten at random; and how many rows were.
+
+    Rows that happened at T or later, or became known later than the grace, keep their key, version and clocks and get other values.
+    Of the others, mutable timestamps at T or later, and what they settle, are other ones.
+    """
+    maker = _maker(randomness.Random(f"future {seed}"), sources, group, as_of=as_of, zone=zone, case=0, entities=3, keys=10)
+    changed, told = 0, {}
+    for name, some in rows.items():
+        source = sources[name]
+        times = [time.column for time in (source.event_time, source.known_time) if time]
+        kept = {*source.key, source.version, *times}
+        told[name] = [dict(row) for row in some]
+        for row in told[name]:
+            if not _counts(source, row, maker.cutoff):
+                free = [column for column in source.columns if column not in kept]
+            else:
+                free = []
+                for column in source.mutable:
+                    if row[column] is None or row[column] >= maker.cutoff:
+                        row[column] = maker.random.choice([None, maker.cutoff, maker.cutoff + timedelta(days=9)])
+                        free += source.mutable[column]
+            row.update({column: maker.value(source, column) for column in free})
+            changed += bool(free)
+    return told, changed
+
+
+def _counts(source: Source, row: Mapping[str, Any], cutoff: datetime) -> bool:
+    """Whether a row could be known of at T, as far as its own clocks say."""
+    event, known = row[source.event_time.column], row[source.known_time.column] if source.known_time else None
+    if isinstance(event, datetime) and event >= cutoff:
+        return False
+    return known is None or known <= cutoff + source.grace
 
 
 def smallest(rows: History, fails: Callable[[History], bool]) -> History:
@@ -262,7 +314,7 @@ def _is_identifier(name: str, source: Source, sources: Mapping[str, Source]) -> 
         return False
     if name in source.references or name in source.key:
         return True
-    return kind == "string" and any(name in other.key for other in sources.values())
+    return kind == "string" and any(name in other.key for other in sources.values() if not other.union_of)
 
 
 def _windows_of(group: FeatureGroup) -> set[tuple[Any, int, bool]]:

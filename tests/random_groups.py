@@ -9,13 +9,17 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from conf.specs import FeatureGroup, Source
+from conf.specs import FeatureGroup, Source, UnionSource
 from tests.conformance.cases import shared_sources
 from tests.oracle import OPERATIONS, column_types
 
-SOURCES: Mapping[str, Source] = shared_sources()
+_SNAPSHOTS = {
+    "balances": {"account": "account", "person": "person", "balance": "balance"},
+    "statements": {"account": "account", "balance": "balance", "limit": "limit"},
+}
+SOURCES: Mapping[str, Source | UnionSource] = shared_sources() | {"snapshots": UnionSource(name="snapshots", union_of=_SNAPSHOTS)}
 _WINDOWS = ("1d", "2d", "7d", "8d", "30d", "90d", "365d", "1mo", "3mo", "mtd", "life")
-_AHEAD = ("1d", "7d", "30d", "life")
+_AHEAD = ("1d", "7d", "30d")
 _DAYS = ("1d", "3d", "7d", "10d", "31d", "mtd", "1mo", "2mo")
 _LAGS: tuple[list[int], ...] = ([1], [7], [30], [0, 7])
 _NUMBERS = ("integer", "number", "money")
@@ -27,7 +31,7 @@ _PARAMETERS = {
     "top_k": {"n": ("1", "2")},
     "bottom_k": {"n": ("1", "2")},
     "histogram": {"edges": ("0", "0, 10", "-1, 0, 2.5, 100")},
-    "close_count": {"within": ("0", "1", "7", "40")},
+    "close_count": {"within": ("1", "7", "40")},
     "return_count": {"high": ("5", "10"), "low": ("0", "1")},
 }
 # What may stand in an expression over the rows of a source, by its type.
@@ -69,9 +73,18 @@ _VALUES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "timestamp": ("issued",),
     },
 }
+_VALUES = {
+    **_VALUES,
+    "snapshots": {
+        **_VALUES["statements"],
+        **_VALUES["balances"],
+        "integer": ("hour(_event_time)",),
+        "date": ("local_date(_event_time)",),
+    },
+}
 _BROUGHT: Mapping[str, Sequence[str]] = {
     "money": ("account_limit",),
-    "string": ("product", "closed_why"),
+    "string": ("product", "closed_why", "owner"),
     "boolean": ("account_closed is null", "product = 'alpha'"),
     "timestamp": ("account_closed",),
 }
@@ -81,17 +94,20 @@ _SETTLED: Mapping[str, Sequence[str]] = {
     "timestamp": ("paid_at", "last_paid_at"),
     "integer": ("days_between(due, paid_at)",),
 }
-_WEIGHTS = {"plans": "abs(amount)", "parts": "abs(amount)", "balances": "abs(balance)", "statements": "abs(balance)"}
-_PIVOTS = {"plans": "provider", "parts": "plan", "balances": "account", "statements": "account"}
-_PER = {"plans": ("account", "provider"), "parts": ("plan",), "balances": ("account",), "statements": ("account",)}
+_OF_ACCOUNTS = ("balances", "statements", "snapshots")
+_WEIGHTS = {"plans": "abs(amount)", "parts": "abs(amount)"} | dict.fromkeys(_OF_ACCOUNTS, "abs(balance)")
+_PIVOTS = {"plans": "provider", "parts": "plan"} | dict.fromkeys(_OF_ACCOUNTS, "account")
+_PER = {"plans": ("account", "provider"), "parts": ("plan",)} | dict.fromkeys(_OF_ACCOUNTS, ("account",))
+_OWN_TIME = {"plans": "created", "parts": "paid", "statements": "issued", "balances": "_event_time", "snapshots": "_event_time"}
 
 
 def random_group(seed: object) -> FeatureGroup:
     """A group of one to three inputs with a few features each, and columns made from theirs."""
     chance = random.Random(f"group {seed}")
     names = (f"f{number}" for number in range(1000))
-    inputs = [_Input(chance, names).definition() for _ in range(chance.randint(1, 3))]
-    group: dict[str, Any] = {"name": "g", "record_identifier": "person", "spine": "people", "inputs": inputs}
+    identifier, spine = chance.choice([("person", "people"), ("person", "people"), ("account", "accounts")])
+    inputs = [_Input(chance, names, identifier).definition() for _ in range(chance.randint(1, 3))]
+    group: dict[str, Any] = {"name": "g", "record_identifier": identifier, "spine": spine, "inputs": inputs}
     group["derived"] = list(_derived(chance, column_types(FeatureGroup.model_validate(group), SOURCES)))
     return FeatureGroup.model_validate(group)
 
@@ -99,9 +115,9 @@ def random_group(seed: object) -> FeatureGroup:
 class _Input:
     """One input being drawn."""
 
-    def __init__(self, chance: random.Random, names: Iterator[str]) -> None:
-        self._chance, self._names = chance, names
-        self._source = chance.choice(["plans", "plans", "plans", "parts", "balances", "statements"])
+    def __init__(self, chance: random.Random, names: Iterator[str], identifier: str) -> None:
+        self._chance, self._names, self._identifier = chance, names, identifier
+        self._source = chance.choice(["plans", "plans", "plans", "parts", "balances", "statements", "snapshots"])
         self._values = {kind: list(texts) for kind, texts in _VALUES[self._source].items()}
 
     def _maybe(self, probability: float) -> bool:
@@ -110,17 +126,11 @@ class _Input:
     def definition(self) -> dict[str, Any]:
         item: dict[str, Any] = {"source": self._source}
         if self._source != "parts" and self._maybe(0.4):
-            item["parent"] = {
-                "source": "accounts",
-                "columns": {"product": "product", "account_limit": "limit", "account_closed": "closed", "closed_why": "reason"},
-            }
+            columns = {"product": "product", "account_limit": "limit", "account_closed": "closed", "closed_why": "reason"}
+            item["parent"] = {"source": "accounts", "columns": columns | {"owner": "person"}}
             self._extend(_BROUGHT)
-        if self._source == "statements" or (self._source in ("balances", "plans") and self._maybe(0.3)):
-            item["entity"] = {"person": "via accounts"}
-        elif self._source == "parts" and self._maybe(0.5):
-            item["entity"] = {"person": "via plans"}
-        elif self._maybe(0.1):
-            item["entity"] = {"person": "coalesce(person, 'nobody')"}
+        entity = self._entity("parent" in item)
+        item |= {"entity": {self._identifier: entity}} if entity else {}
         if self._source == "plans" and self._maybe(0.4):
             item["settled_by"] = {"source": "parts", "on": {"plan": "plan"}, "amount": "amount", "due": "amount"}
             item["settled_by"] |= {"where": "ok"} if self._maybe(0.5) else {}
@@ -132,6 +142,20 @@ class _Input:
         item["states"] = [self._state() for _ in range(self._chance.randint(0, 2))]
         item["daily"] = [self._daily() for _ in range(self._chance.choice([0, 0, 1, 2]))]
         return item
+
+    def _entity(self, has_parent: bool) -> str | None:
+        """A join or an expression that gives the entity, or None: the column of its name."""
+        if self._identifier == "account":
+            if self._source == "parts":
+                return "via accounts on person"
+            return "coalesce(account, 'none')" if self._maybe(0.1) else None
+        if self._source == "parts":
+            return "via plans" if self._maybe(0.5) else None
+        if self._source == "statements" or self._maybe(0.3):
+            return "via accounts"
+        if has_parent and self._maybe(0.3):
+            return self._chance.choice(["coalesce(owner, person)", "if(product = 'alpha', owner, person)"])
+        return "coalesce(person, 'nobody')" if self._maybe(0.1) else None
 
     def _extend(self, brought: Mapping[str, Sequence[str]]) -> None:
         for kind, texts in brought.items():
@@ -147,7 +171,7 @@ class _Input:
         if self._maybe(0.25):
             feature["until"] = self._moment()
         if self._maybe(0.1) and "at" in feature and not looks_back and feature["op"] != "decayed_sum":
-            feature |= {"ahead": True, "windows": self._some(_AHEAD)}
+            feature |= {"ahead": True, "windows": self._some(_AHEAD) or ["30d"]}
         else:
             feature["windows"] = self._some(_WINDOWS)
             if self._maybe(0.25) and feature["windows"]:
@@ -157,8 +181,7 @@ class _Input:
 
     def _state(self) -> dict[str, Any]:
         feature = self._operation([name for name, operation in OPERATIONS.items() if not operation.looks_back])
-        own = {"plans": "created", "parts": "paid", "balances": "_event_time", "statements": "issued"}[self._source]
-        feature["from"] = own if self._maybe(0.6) else self._moment()
+        feature["from"] = _OWN_TIME[self._source] if self._maybe(0.6) else self._moment()
         if self._maybe(0.7):
             feature["until"] = self._moment()
         self._by_and_newest(feature, False)

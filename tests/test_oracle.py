@@ -124,12 +124,12 @@ def test_window_ahead_holds_the_cutoff_and_not_its_end():
         plan("2025-06-01", due=date(2025, 6, 30)),  # D itself is behind
         plan("2025-06-01", due=date(2025, 7, 1)),  # begins at T: in
         plan("2025-06-01", due=date(2025, 7, 7)),
-        plan("2025-06-01", due=date(2025, 7, 8)),  # at the end of 7 days: out
+        plan("2025-06-01", due=date(2025, 7, 8)),  # at the end of 7 days: out, and in 8
         plan(T, due=date(2025, 7, 2)),  # agreed at T: not known of
         plan("2025-06-01", due=date(2025, 7, 3), recorded=T + US),  # learned of after T
         plan("2025-06-01", due=None),
     ]
-    assert count(*plans, at="due", ahead=True, windows=["7d", "life"]) == {"f_7d": 2, "f_life": 3}
+    assert count(*plans, at="due", ahead=True, windows=["7d", "8d"]) == {"f_7d": 2, "f_8d": 3}
     assert count(*plans, at="due", windows=["7d"]) == {"f_7d": 1}
 
 

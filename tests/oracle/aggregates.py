@@ -4,16 +4,17 @@
 - `any`, `all` without `of` judge `where` over all facts; with neither, every fact is true.
 - `at`, `from`, `until` of a date type mean the start of that local day. A null `at` is in no window; a null `from` doesn't hold, a
   null `until` goes on. Without `from` a fact holds from the start. A state's facts count at their event time.
-- Without windows: all at < T, or all at >= T with `ahead`; no suffix. The listed lags are the columns (none listed: unlagged).
+- Without windows: all at < T; no suffix. The listed lags are the columns (none listed: unlagged).
 - Ties of time are broken by (at, known time, key in its declared type).
 - `by` adds a column for each declared value (`other`: null, or not declared) beside the one over all; `map` adds one JSON
-  object of the values that have facts. What isn't text is compared, and written, as text. Null is no key of a map.
+  object of the values that have facts (lists and maps inside it are JSON, too). What isn't text is compared, and written, as text. Null is no key of a map.
 - `newest_per` looks at the facts that would count in the window, one column (or one key of a map) at a time; facts without a value of it
   don't count.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +109,8 @@ class Aggregated:
         found = {}
         of_entity = self._of_entity(entity)
         for word in {given.by[by] for given in of_entity if given.by[by] is not None and start <= given.fact.at < end}:
-            found[key_text(word)] = self._answer([given for given in of_entity if given.by[by] == word], start, end)
+            answer = self._answer([given for given in of_entity if given.by[by] == word], start, end)
+            found[key_text(word)] = json.loads(answer) if self._operation.gives == "json" and answer is not None else answer
         return json_text(found)
 
     def _answer(self, given: Sequence[_Given], start: Any, end: Any) -> Any:

@@ -10,7 +10,6 @@ from tests.oracle.values import first_of_month, local_date, start_of_day, step
 
 MICROSECOND = timedelta(microseconds=1)
 ALWAYS = datetime.min.replace(tzinfo=UTC)
-NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Moment:
         return self if day == self.as_of else Moment(day, self.zone, None, self.now)
 
     def span(self, window: Window | None, *, lag: int = 0, ahead: bool = False) -> tuple[datetime, datetime]:
-        """The first instant of a window and the first after it; None is everything before T, or from T on with `ahead`.
+        """The first instant of a window and the first after it; None is everything before T. With `ahead` it begins at T.
 
         A window that lags ends with the local day D - lag.
         """
@@ -57,11 +56,9 @@ class Moment:
         after = step(day, 1)
         end = self.cutoff if lag == 0 else start_of_day(after, self.zone)
         if ahead:
-            if window is None or window.kind == "lifetime":
-                return end, NEVER
-            if window.kind == "days":
-                return end, start_of_day(step(after, window.count), self.zone)
-            raise ValueError(f"a window ahead is a number of days, not '{window}'")
+            if window is None or window.kind != "days":
+                raise ValueError(f"a window ahead is a number of days, not '{window}'")
+            return end, start_of_day(step(after, window.count), self.zone)
         if window is None or window.kind == "lifetime":
             return ALWAYS, end
         if window.kind == "days":

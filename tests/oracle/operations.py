@@ -6,9 +6,10 @@ them, so that what happens in a window doesn't hang on where the window begins.
 
 - Skewness needs three values and kurtosis four, both adjusted for the sample as pandas does: 0 when all values are the same.
 - `recency`, `age` and `decayed_sum` count local days to D, in a lagged window too.
-- Parameters are text. A list of values is JSON text; of an empty window `[]`, and `{}` for `share`.
-- With a weight: `mean` is the weighted one, and `share`, `entropy`, `top_k`, `bottom_k` and `mode` add weights up instead of
-  counting. Where all weights add up to 0, a mean, an entropy and the shares are null.
+- Parameters are text. A list of values is JSON text; of an empty window `[]`, and `{}` for `share` and `frequency`.
+- With a weight: `mean` is the weighted one, and `share`, `frequency`, `entropy`, `top_k`, `bottom_k` and `mode` add weights up
+  instead of counting. Where all weights add up to 0, a mean, an entropy and the shares are null; an entropy is where a value's are
+  negative, too.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from tests.oracle.moment import Moment
-from tests.oracle.values import OracleError, cents, days_apart, json_text, key_text, local_date, zero
+from tests.oracle.values import OracleError, cents, convert, days_apart, json_text, key_text, local_date, zero
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Seen:
 
 
 def _sum(seen: Seen) -> Any:
-    return math.fsum(seen.values) if seen.type == "number" else sum(seen.values, start=zero(seen.type))
+    return math.fsum(seen.values) if seen.type == "number" else convert(sum(seen.values, start=zero(seen.type)), str(seen.type))
 
 
 def _mean(seen: Seen) -> Any:
@@ -186,8 +188,17 @@ def _share(seen: Seen) -> Any:
     return None if shares is None else json_text({key_text(value): float(share) for value, share in shares.items()})
 
 
+def _frequency(seen: Seen) -> Any:
+    """Weights add up to what they are: money to money, whole numbers to a whole number."""
+    kinds = {type(fact.weight) for fact in seen.facts}
+    as_written = {Decimal: cents, float: float}.get(*kinds, int) if kinds else int
+    return json_text({key_text(value): as_written(total) for value, total in _totals(seen).items()})
+
+
 def _entropy(seen: Seen) -> Any:
     shares = _shares(seen)
+    if shares and min(_totals(seen).values()) < 0:
+        return None
     return -math.fsum(float(p) * math.log(p) for p in shares.values() if p > 0) + 0.0 if shares else None
 
 
@@ -252,7 +263,8 @@ def _return_count(seen: Seen) -> Any:
 
 @dataclass(frozen=True)
 class Operation:
-    """`gives`: the type of its answer, "of" being that of its values. `takes`: the types of values; none: needs no value."""
+    """`gives`: the type of its answer, "of" being that of its values, "json" a string of JSON. `takes`: the types of values;
+    none: needs no value."""
 
     answer: Callable[[Seen], Any]
     gives: str
@@ -270,8 +282,8 @@ OPERATIONS: dict[str, Operation] = {
     "count": Operation(lambda seen: len(seen.facts), "integer", ()),
     "sum": Operation(_sum, "of", _NUMBERS),
     "mean": Operation(_mean, "mean", _NUMBERS, weighs=True),
-    "min": Operation(lambda seen: min(seen.values, default=None), "of", _EVERY),
-    "max": Operation(lambda seen: max(seen.values, default=None), "of", _EVERY),
+    "min": Operation(lambda seen: min(seen.values, default=None), "of", _ORDERED),
+    "max": Operation(lambda seen: max(seen.values, default=None), "of", _ORDERED),
     "std": Operation(_std, "number", _NUMBERS),
     "variance": Operation(_variance, "number", _NUMBERS),
     "skew": Operation(_skew, "number", _NUMBERS),
@@ -283,16 +295,17 @@ OPERATIONS: dict[str, Operation] = {
     "distinct_count": Operation(lambda seen: len(set(seen.values)), "integer", _EVERY),
     "first": Operation(lambda seen: seen.values[0] if seen.facts else None, "of", _EVERY),
     "last": Operation(lambda seen: seen.values[-1] if seen.facts else None, "of", _EVERY),
-    "first_n": Operation(lambda seen: json_text(seen.values[: int(seen.given["n"])]), "string", _EVERY, ("n",)),
-    "last_n": Operation(lambda seen: json_text(seen.values[::-1][: int(seen.given["n"])]), "string", _EVERY, ("n",)),
-    "top_k": Operation(lambda seen: json_text(_ranked(seen, most=True)[: int(seen.given["n"])]), "string", _EVERY, ("n",), True),
+    "first_n": Operation(lambda seen: json_text(seen.values[: int(seen.given["n"])]), "json", _EVERY, ("n",)),
+    "last_n": Operation(lambda seen: json_text(seen.values[::-1][: int(seen.given["n"])]), "json", _EVERY, ("n",)),
+    "top_k": Operation(lambda seen: json_text(_ranked(seen, most=True)[: int(seen.given["n"])]), "json", _EVERY, ("n",), True),
     "bottom_k": Operation(
-        lambda seen: json_text(_ranked(seen, most=False)[: int(seen.given["n"])]), "string", _EVERY, ("n",), True
+        lambda seen: json_text(_ranked(seen, most=False)[: int(seen.given["n"])]), "json", _EVERY, ("n",), True
     ),
     "mode": Operation(lambda seen: next(iter(_ranked(seen, most=True)), None), "of", _EVERY, (), True),
-    "share": Operation(_share, "string", _EVERY, (), True),
+    "share": Operation(_share, "json", _EVERY, (), True),
+    "frequency": Operation(_frequency, "json", _EVERY, (), True),
     "entropy": Operation(_entropy, "number", _EVERY, (), True),
-    "histogram": Operation(_histogram, "string", _NUMBERS, ("edges",)),
+    "histogram": Operation(_histogram, "json", _NUMBERS, ("edges",)),
     "any": Operation(lambda seen: any(seen.values), "boolean", _TRUTH),
     "all": Operation(lambda seen: all(seen.values) if seen.facts else None, "boolean", _TRUTH),
     "streak": Operation(_streak, "integer", _TRUTH),
@@ -324,7 +337,7 @@ def operation(name: str, of_type: str | None, given: Mapping[str, str]) -> tuple
         return found, str(of_type)
     if found.gives == "mean":
         return found, "money" if of_type == "money" else "number"
-    return found, found.gives
+    return found, "string" if found.gives == "json" else found.gives
 
 
 def newest_of_each(facts: Sequence[tuple[Any, Fact]]) -> list[Fact]:
