@@ -17,6 +17,9 @@ COMPILED = compile_groups(CATALOGUE, "Asia/Kuala_Lumpur")
 DAY = date(2025, 6, 30)
 ROWS = {
     "customers": [{"customer_id": who, "version": "1", "valid_from": "2025-01-01T00:00:00Z"} for who in ("ann", "bob")],
+    "consents": [
+        {"consent_id": who, "customer_id": who, "purpose": "bureau", "given_at": "2025-01-01T00:00:00Z"} for who in ("ann", "bob")
+    ],
     "instalments": [
         {"instalment_id": n, "customer_id": "ann", "agreed_at": "2025-05-01T00:00:00Z", "due_date": day, "due_amount": "50"}
         for n, day in (("a", "2025-05-20"), ("b", "2025-06-20"), ("c", "2025-07-20"))
@@ -40,13 +43,13 @@ TABLES = {name: curated_table(source, ROWS.get(name, ())) for name, source in CA
     [
         ["pay_due_count_90d"],
         ["pay_on_time_rate_90d", "pay_current_dpd"],
-        ["pay_weighted_days_late_90d", "pay_attempt_count_30d"],
+        ["pay_weighted_days_late_90d", "pay_failed_attempt_rate_30d"],
         [],
     ],
 )
 def test_columns_are_the_same(columns):
     whole = answer_rows(COMPILED, ["customer_payment"], TABLES, [DAY])["customer_payment"]
-    cut = only(COMPILED, "customer_payment", columns, history=True)
+    cut = only(COMPILED, "customer_payment", [*columns, "has_history"])
     assert {c.name for c in cut.groups["customer_payment"].columns} >= set(columns)
     answered = answer_rows(cut, ["customer_payment"], TABLES, [DAY])["customer_payment"]
     kept = ["customer_id", "as_of", "has_history", *columns]
@@ -55,6 +58,6 @@ def test_columns_are_the_same(columns):
 
 
 def test_only_what_is_needed_is_prepared():
-    cut = only(COMPILED, "customer_payment", ["pay_attempt_count_30d"], history=False)
-    assert sorted(stream.source for stream in cut.streams.values()) == ["customers", "payments"]
-    assert [len(values) for stream in cut.streams.values() for values in stream.clocks.values()] == [1, 1]
+    cut = only(COMPILED, "customer_payment", ["pay_failed_attempt_rate_30d"])
+    kept = {stream.source: [len(values) for values in stream.clocks.values()] for stream in cut.streams.values()}
+    assert kept == {"customers": [1], "consents": [1], "payments": [2]}  # all attempts and the failed ones
