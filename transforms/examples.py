@@ -20,11 +20,11 @@ from conf.yaml_file import Place
 from transforms.curated import curated_table
 from transforms.expected import Expectation, expectation, shown
 from transforms.feature_group import Compiled
+from transforms.feature_group.meaning import HAS_HISTORY
 from transforms.feature_group.needed import only
 from transforms.small import answer_rows
 
 LONG_AGO = "2000-01-01"  # since when the spine has an entity whose row an example leaves out
-HAS_HISTORY = "has_history"
 Rows = Mapping[str, Sequence[Mapping[str, str | None]]]
 
 
@@ -107,7 +107,7 @@ class _Case:
 
     def run(self) -> Outcome:
         name, columns = self.compiled.name, {column for _, _, column in self.wanted}
-        needed = only(self.examples.compiled, name, columns, history=HAS_HISTORY in columns)
+        needed = only(self.examples.compiled, name, columns)
         try:
             answered = answer_rows(needed, [name], self.tables, sorted(self.example.expected))[name]
         except Exception as fault:

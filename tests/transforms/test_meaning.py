@@ -162,6 +162,14 @@ def test_a_feature_is_the_same_from_json():
         Feature.from_json({"name": "x"})
 
 
+def test_what_is_made_of_has_history_is_made_of_every_input():
+    with_flag = GROUP + "  - {name: is_known, expr: has_history}\n"
+    [flag] = [feature for feature in features(with_flag) if feature.name == "is_known"]
+    assert flag.inputs == ("orders",)
+    [changed_flag] = [f for f in features(with_flag, SOURCE.replace("known_time: recorded_at\n", "")) if f.name == "is_known"]
+    assert changed_flag.version != flag.version
+
+
 def test_every_shipped_column_is_described():
     for folder in (None, "examples/uci_card", "examples/superlender"):
         catalogue = load_catalogue(folder)

@@ -21,6 +21,7 @@ from transforms.feature_group.tables import source_meaning
 from transforms.operations import Operation
 
 LENGTH = 12
+HAS_HISTORY = "has_history"  # of the row itself: whether any input has rows of the entity
 _QUOTED = re.compile(r'"([^"]+)"')
 _WORDS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -55,6 +56,7 @@ def sources_of_columns(compiled: Compiled, group: CompiledGroup | CompiledFuncti
         read = [source for other in others for sources in sources_of_columns(compiled, other).values() for source in sources]
         return {column.name: tuple(dict.fromkeys((*group.sources, *read))) for column in group.columns}
     found = {item.column.name: compiled.streams[item.stream].sources for item in answered_columns(group)}
+    found[HAS_HISTORY] = tuple(source for stream, _, _ in group.presence for source in compiled.streams[stream].sources)
     derived = {item.column.name: item for item in group.derived}
 
     def sources(name: str) -> tuple[str, ...]:
@@ -74,6 +76,7 @@ def answered_columns(group: CompiledGroup) -> list[WindowColumn | DailyColumn]:
 def _own_meanings(compiled: Compiled, group: CompiledGroup) -> dict[str, str]:
     """Every column, the internal ones too."""
     found = {item.column.name: digest(_answered(compiled, item)) for item in answered_columns(group)}
+    found[HAS_HISTORY] = digest([_rows(compiled, compiled.streams[stream]) for stream, _, _ in group.presence])
     derived = {item.column.name: item for item in group.derived}
 
     def meaning(name: str) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from transforms.feature_group.compiled import Compiled, CompiledGroup, DailyColumn, WindowColumn
+from transforms.feature_group.meaning import HAS_HISTORY
 
 Place = tuple[str, str, str]  # stream, clock, value
 
 
-def only(compiled: Compiled, name: str, columns: Collection[str], *, history: bool) -> Compiled:
+def only(compiled: Compiled, name: str, columns: Collection[str]) -> Compiled:
     """The group `name` alone, with these columns, what they are made from, and the streams that these need.
 
-    Without `history`, `has_history` says only whether the spine has the entity.
+    Where neither `has_history` is among them nor anything made from it, it says only whether the spine has the entity.
     """
     group = compiled.groups[name]
     needed = _with_used(group, {*columns, *([group.blank_unless] if group.blank_unless else [])})
@@ -22,7 +23,7 @@ def only(compiled: Compiled, name: str, columns: Collection[str], *, history: bo
         windows=tuple(item for item in group.windows if item.column.name in needed),
         dailies=tuple(item for item in group.dailies if item.column.name in needed),
         derived=tuple(item for item in group.derived if item.column.name in needed),
-        presence=group.presence if history else (group.spine,),
+        presence=group.presence if HAS_HISTORY in needed else (group.spine,),
     )
     places = set(_places(cut))
     streams = {}
