@@ -62,13 +62,16 @@ class Parts:
     code: Positions
 
 
-def apart(facts: Selection, column: Values, values: Values, weights: Values | None, *, history: bool) -> Parts:
+def apart(
+    facts: Selection, column: Values, values: Values, weights: Values | None, *, also: Values | None = None, history: bool
+) -> Parts:
     """The facts with a value (and weight) apart by the value of `column`; facts without one are left out.
 
-    `history`: whether the facts before the window are wanted, too.
+    `also`: what they must have a value of, too. `history`: whether the facts before the window are wanted.
     """
     codes = max(len(column.words), 1)
     members = _with(facts.members(values, weights), column)
+    members = members if also is None else _with(members, also)
     key = _keys(members, column)
     parts, part = np.unique(key, return_inverse=True)
     order = np.argsort(part, kind="stable")
