@@ -39,6 +39,14 @@ class Values:
         return Values(self.type, self.data[positions], self.present[positions], self.words)
 
     @cached_property
+    def different(self) -> tuple[NDArray[Any], Positions]:
+        """The different values, ascending, and the place of each fact's among them."""
+        if self.words:
+            return np.arange(len(self.words)), self.data
+        different, place = np.unique(self.data, return_inverse=True)
+        return different, place
+
+    @cached_property
     def largest(self) -> int:
         """The greatest magnitude of whole numbers."""
         return max(int(self.data.max()), -int(self.data.min())) if len(self.data) else 0

@@ -82,15 +82,18 @@ class Tally:
 def tally(facts: Selection, values: Values, weights: Values | None) -> Tally:
     """Weights of whole numbers are added exactly, others oldest first. Facts without a weight are left out."""
     members = facts.members(values, weights)
-    different, code = np.unique(values.data[members.positions], return_inverse=True)
-    order = np.lexsort((code, members.query))
-    query, code = members.query[order], code[order]
-    begins = np.concatenate([[True], (np.diff(query) > 0) | (np.diff(code) > 0)])[: len(query)]
-    starts = np.flatnonzero(begins)
+    different, place = values.different
+    key = members.query * max(len(different), 1) + place[members.positions]
     if weights is None:
-        weight: NDArray[Any] = np.diff(np.concatenate([starts, [len(query)]]))
+        key = np.sort(key)
+        starts = np.flatnonzero(np.diff(key, prepend=-1))
+        weight: NDArray[Any] = np.diff(starts, append=len(key))
     else:
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        starts = np.flatnonzero(np.diff(key, prepend=-1))
         numbers = weights.data if weights.type == "number" else summable(weights, len(order))
         weight = np.add.reduceat(numbers[members.positions][order], starts) if len(starts) else numbers[:0]
-    found = Members.of(query[starts], np.arange(len(starts)), len(facts))
-    return Tally(query[starts], different[code[starts]], narrowed(weight), found)
+    query, value = np.divmod(key[starts], max(len(different), 1))
+    found = Members.of(query, np.arange(len(starts)), len(facts))
+    return Tally(query, different[value], narrowed(weight), found)
