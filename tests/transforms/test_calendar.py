@@ -80,7 +80,7 @@ def test_a_window_ends_at_the_moment_of_a_query_where_that_is_no_midnight():
         ))
         for name, window, options in [
             ("1d", "1d", {}), ("7d", "7d", {}), ("1mo", "1mo", {}), ("mtd", "mtd", {}),
-            ("lag", "7d", {"lag": 30}), ("ahead", "7d", {"ahead": True}),
+            ("lag", "7d", {"lag": 30}), ("month lag", "1mo", {"lag": 30}), ("ahead", "7d", {"ahead": True}),
         ]
     }  # fmt: skip
     assert told == {
@@ -89,6 +89,7 @@ def test_a_window_ends_at_the_moment_of_a_query_where_that_is_no_midnight():
         "1mo": ("2025-05-01T00:00:00Z", "2025-06-01T00:00:00Z"),  # June is not over
         "mtd": ("2025-06-01T00:00:00Z", "2025-06-30T12:00:00Z"),
         "lag": ("2025-05-25T00:00:00Z", "2025-06-01T00:00:00Z"),
+        "month lag": ("2025-05-01T00:00:00Z", "2025-06-01T00:00:00Z"),  # the day 30 days before ended May
         "ahead": ("2025-06-30T12:00:00Z", "2025-07-08T00:00:00Z"),
     }
 
