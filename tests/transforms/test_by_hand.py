@@ -48,7 +48,9 @@ def _time(source: Source, clock, row: Mapping[str, Any]) -> datetime | None:
     zone = ZoneInfo(source.zone_of(clock.column))
     if clock.of_date == "start_of_day":
         return datetime.combine(value, time(), zone).astimezone(UTC)
-    after = value + timedelta(days=1) if clock.of_date == "end_of_day" else (value.replace(day=1) + timedelta(days=32)).replace(day=1)
+    after = (
+        value + timedelta(days=1) if clock.of_date == "end_of_day" else (value.replace(day=1) + timedelta(days=32)).replace(day=1)
+    )
     return datetime.combine(after, time(), zone).astimezone(UTC) - timedelta(microseconds=1)
 
 

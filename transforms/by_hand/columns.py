@@ -13,7 +13,7 @@ from conf.expressions import Expression, parse
 from conf.naming import column_name
 from conf.specs import ColumnType, Daily, Derived, FeatureGroup, ScorePart
 from conf.windows import Window
-from transforms.by_hand.daily import DailyValue
+from transforms.by_hand.daily import DailyValue, DaysSeen
 from transforms.by_hand.evidence import Explained
 from transforms.by_hand.features import WindowFeature, explain_window, window_features
 from transforms.by_hand.inputs import InputReader
@@ -53,6 +53,8 @@ class Explainer:
     entity: str
     moment: Moment
     _made: dict[tuple[str, str], Explained] = field(default_factory=dict)
+    _readers: dict[int, InputReader] = field(default_factory=dict)
+    _days: DaysSeen = field(default_factory=dict)
 
     def explain(self, group: FeatureGroup, column: str) -> Explained:
         """A column as it is published: null where the group's consent is missing. Raises UsageError for an unknown column."""
@@ -95,10 +97,13 @@ class Explainer:
         raise UsageError(f"{group.name} has no column '{name}', nor has another group of {group.record_identifier}")
 
     def _reader(self, group: FeatureGroup, feature: WindowFeature) -> InputReader:
-        return InputReader(self.catalogue, group, feature.item, self.moment.zone, self.ledgers)
+        place = id(feature.item)
+        if place not in self._readers:
+            self._readers[place] = InputReader(self.catalogue, group, feature.item, self.moment.zone, self.ledgers)
+        return self._readers[place]
 
     def _from_rows(self, group: FeatureGroup, column: str, feature: WindowFeature) -> Explained:
-        value, evidence, points = explain_window(feature, self._reader(group, feature), self.entity, self.moment)
+        value, evidence, points = explain_window(feature, self._reader(group, feature), self.entity, self.moment, self._days)
         return Explained(column, "", self.type_of(group, column), value, evidence, points)
 
     def _has_history(self, group: FeatureGroup) -> bool:
@@ -128,7 +133,7 @@ class Explainer:
             return parse(found.text(found.spec.expr), _Nameable(self, group), zone=self.moment.zone).type
         spec, reader = found.spec, self._reader(group, found)
         if isinstance(spec, Daily):
-            return answer_type(spec.op, DailyValue(spec, reader).expression.type)
+            return answer_type(spec.op, DailyValue(spec, reader, {}).expression.type)
         if "map" in spec.by.values():
             return "string"
         return answer_type(spec.op, reader.expression(spec.of).type if spec.of else None)

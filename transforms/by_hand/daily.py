@@ -19,13 +19,17 @@ from transforms.by_hand.rows import evaluate
 from transforms.by_hand.windows import DAY, bounds, days_in, ends_month, local_day, midnight
 
 Part = tuple[str, Expression | None]  # an operation and what it is of
+DaysSeen = dict[tuple[str, date], tuple[Any, list[Fact]]]  # by what is asked and the day
 
 
 class DailyValue:
     """The value of a day's end, as known at T."""
 
-    def __init__(self, spec: Daily, reader: InputReader) -> None:
+    def __init__(self, spec: Daily, reader: InputReader, seen: DaysSeen) -> None:
         self.spec = spec
+        self._seen = seen
+        asked = (spec.value, spec.where, spec.from_, spec.until, spec.newest_per, spec.within)
+        self._asked = f"{id(reader)} {asked}"
         self.reader = reader
         self.parts: dict[str, Part] = {}
         self.part_types: dict[str, ColumnType] = {}
@@ -42,6 +46,12 @@ class DailyValue:
 
     def at(self, day: date, entity: str, moment: Moment) -> tuple[Any, list[Fact]]:
         """The value at the end of a local day, and the rows with their verdicts then."""
+        place = (self._asked, day)
+        if place not in self._seen:
+            self._seen[place] = self._made(day, entity, moment)
+        return self._seen[place]
+
+    def _made(self, day: date, entity: str, moment: Moment) -> tuple[Any, list[Fact]]:
         end = midnight(day + DAY, moment.zone)
         rows = self.reader.rows(entity, known_at=moment.cut_off, moment=end)
         facts = judge_facts(self.spec, self.reader, rows, moment=end)
@@ -64,10 +74,10 @@ class DailyValue:
 
 
 def explain_daily(
-    spec: Daily, reader: InputReader, window: Window | None, lag: int, entity: str, moment: Moment
+    spec: Daily, reader: InputReader, window: Window | None, lag: int, entity: str, moment: Moment, seen: DaysSeen
 ) -> tuple[Any, list[Evidence], list[Point]]:
     """The answer over the days of the window, the rows as they stand on its last day, and every day's value."""
-    value = DailyValue(spec, reader)
+    value = DailyValue(spec, reader, seen)
     began = _began(reader, entity, moment)
     days = list(_days(spec, window, lag, began, moment))
     found = [(day, *value.at(day, entity, moment)) for day in days]
@@ -81,15 +91,15 @@ def explain_daily(
             for day in before
             for told, _ in [value.at(day, entity, moment)]
         ]
-    seen = [point for point in (*earlier, *points) if not point.reason]
+    kept = [point for point in (*earlier, *points) if not point.reason]
     values = []
-    for place, point in enumerate(seen):
-        last = seen[place - 1] if place else None
+    for place, point in enumerate(kept):
+        last = kept[place - 1] if place else None
         values.append(
             Value(point.value, point.day, None, last.value if last else None, (point.day - last.day).days if last else None)
         )
     outside = sum(1 for point in earlier if not point.reason)
-    asked = Asked(moment.as_of, type_, spec.parameters, earlier=[point.value for point in seen[:outside]])
+    asked = Asked(moment.as_of, type_, spec.parameters, earlier=[point.value for point in kept[:outside]])
     facts = found[-1][2] if found else []
     evidence = [Evidence.of(f.row.origin, f.row.source, at=f.at, value=None, reason=f.reason) for f in facts]
     return answer(spec.op, values[outside:], asked), evidence, points

@@ -10,7 +10,7 @@ from typing import Any
 from conf.naming import column_name
 from conf.specs import Aggregate, Daily, FeatureGroup, Input, State
 from conf.windows import Window
-from transforms.by_hand.daily import explain_daily
+from transforms.by_hand.daily import DaysSeen, explain_daily
 from transforms.by_hand.evidence import Evidence, Point
 from transforms.by_hand.facts import Fact, counting, judge_facts, newest_only
 from transforms.by_hand.history import text_of
@@ -57,11 +57,14 @@ def _pivoted(spec: Aggregate | State, item: Input, window: Window | None, lag: i
 Windowed = tuple[Any, Sequence[Evidence], Sequence[Point]]
 
 
-def explain_window(feature: WindowFeature, reader: InputReader, entity: str, moment: Moment) -> Windowed:
-    """The value of a column, every row of the entity with its verdict, and the days of a daily one."""
+def explain_window(feature: WindowFeature, reader: InputReader, entity: str, moment: Moment, days: DaysSeen) -> Windowed:
+    """The value of a column, every row of the entity with its verdict, and the days of a daily one.
+
+    `days`: daily values made before; those made now are added.
+    """
     spec = feature.spec
     if isinstance(spec, Daily):
-        return explain_daily(spec, reader, feature.window, feature.lag, entity, moment)
+        return explain_daily(spec, reader, feature.window, feature.lag, entity, moment, days)
     rows = reader.rows(entity, known_at=moment.cut_off, moment=moment.cut_off)
     facts = judge_facts(spec, reader, rows, moment=moment.cut_off, by_value=feature.by_value)
     every = counting(facts)
@@ -73,7 +76,7 @@ def explain_window(feature: WindowFeature, reader: InputReader, entity: str, mom
     counted = counting(facts)
     type_ = reader.expression(spec.of).type if spec.of else "boolean"
     earlier = [fact.value for fact in every if fact.time < start]
-    asked = Asked(moment.as_of, type_, spec.parameters, spec.weight is not None, earlier)
+    asked = Asked(moment.as_of, type_, spec.parameters, reader.expression(spec.weight).type if spec.weight else None, earlier)
     column = next((column for column, values in spec.by.items() if values == "map"), None)
     if column is None:
         told = answer(spec.op, _values(counted, every, moment.zone), asked)

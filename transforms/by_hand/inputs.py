@@ -66,8 +66,17 @@ class InputReader:
             types[name] = parse(text, types, zone=self.zone).type
         return types
 
+    @cached_property
+    def _members(self) -> dict[str, dict[str, Expression]]:
+        return {}
+
     def _of_member(self, source: Source) -> dict[str, Expression]:
         """The columns that a source has here, as expressions over its own."""
+        if source.name not in self._members:
+            self._members[source.name] = self._told_by(source)
+        return self._members[source.name]
+
+    def _told_by(self, source: Source) -> dict[str, Expression]:
         own: dict[str, ColumnType] = {name: column.type for name, column in source.columns.items()} | dict(CLOCKS)
         union = self.catalogue.unions.get(self.item.source)
         kept = [name for name, column in source.columns.items() if column.personal != "drop"]
@@ -80,11 +89,21 @@ class InputReader:
     def expression(self, text: str) -> Expression:
         return parse(text, self.types, zone=self.zone)
 
+    @cached_property
+    def _seen(self) -> dict[tuple[str, datetime, datetime], list[InputRow]]:
+        return {}
+
     def rows(self, entity: str, *, known_at: datetime, moment: datetime) -> list[InputRow]:
         """Every version of the rows that belong, or ever belonged, to an entity.
 
         What is known is judged at `known_at`; what has come true (events, mutable timestamps) before `moment`, never later.
         """
+        asked = (entity, known_at, moment)
+        if asked not in self._seen:
+            self._seen[asked] = self._all_rows(entity, known_at, moment)
+        return self._seen[asked]
+
+    def _all_rows(self, entity: str, known_at: datetime, moment: datetime) -> list[InputRow]:
         rows = [row for source in self.sources.values() for row in self._read(source, entity, known_at, moment)]
         rows = self._bring_parents(rows, entity, known_at, moment)
         rows = self._settle(rows, known_at, moment)
@@ -133,8 +152,8 @@ class InputReader:
             parent, column = self._via
             parents = self.ledgers.rows(parent, self._entity, [entity])
             by = column or self.catalogue.sources[parent].key[0]
-            text, values = by, sorted({row[by] for row in parents if row[by] is not None})
-        own = self._of_member(source).get(text)
+            text, values = self._on(parent, column)[by], sorted({row[by] for row in parents if row[by] is not None})
+        own = self._of_member(source).get(text.strip('"'))
         plain = own.text.strip('"') if own else ""
         if plain not in source.columns:
             return self.ledgers.all_rows(source.name)
@@ -164,15 +183,21 @@ class InputReader:
 
     # ---- what other ledgers add
 
+    def _on(self, parent: str, column: str | None) -> Mapping[str, str]:
+        """By which of a parent's columns it is found, and the expressions over a row that they equal."""
+        if column:
+            return {column: column}
+        if self.item.parent and self.item.parent.on:
+            return self.item.parent.on
+        return {name: name for name in self.catalogue.sources[parent].key}
+
     def _bring_parents(self, rows: Sequence[InputRow], entity: str, known_at: datetime, moment: datetime) -> list[InputRow]:
         spec, via = self.item.parent, self._via
         if spec is None and via is None:
             return list(rows)
         name = via[0] if via else spec.source  # type: ignore[union-attr]
         parent = self.catalogue.sources[name]
-        on = {column: column for column in ([via[1]] if via and via[1] else parent.key)}
-        if spec and spec.on:
-            on = dict(spec.on)
+        on = self._on(name, via[1] if via else None)
         asked = {text: parse(text, self.own_types, zone=self.zone) for text in on.values()}
         told = evaluate(asked, [row.values for row in rows], self.own_types)
         columns = list(on)
@@ -183,11 +208,8 @@ class InputReader:
             matches = parents.get(place, [])
             if via:
                 matches = [match for match in matches if str(match[self._entity]) == entity]
-                if not matches:
-                    result.append(
-                        replace(row, reason=row.reason or f"no row of {name} known by then gives it to this {self._entity}")
-                    )
-                    continue
+                missing = "" if matches else f"no row of {name} known by then gives it to this {self._entity}"
+                row = replace(row, reason=row.reason or missing)
             for match in matches or [{}]:
                 brought = {new: match.get(old) for new, old in (spec.columns if spec else {}).items()}
                 result.append(replace(row, values=row.values | brought))

@@ -31,16 +31,20 @@ class Value:
 
 @dataclass(frozen=True)
 class Asked:
-    """What an operation is asked: the as-of day, the type of its values, its parameters, whether it weighs.
+    """What an operation is asked: the as-of day, the type of its values, its parameters.
 
-    `earlier`: the values before the window, oldest first.
+    `weight_type`: of its weights, None where it doesn't weigh. `earlier`: the values before the window, oldest first.
     """
 
     as_of: date
     type: ColumnType
     parameters: Mapping[str, str]
-    weighs: bool = False
+    weight_type: ColumnType | None = None
     earlier: Sequence[Any] = ()
+
+    @property
+    def weighs(self) -> bool:
+        return self.weight_type is not None
 
 
 def answer(operation: str, values: Sequence[Value], asked: Asked) -> Any:
@@ -60,7 +64,7 @@ def _cents(amount: Fraction) -> Decimal:
     """Rounded to the cent, half away from zero."""
     doubled = abs(amount) * 200
     cents = (doubled.numerator + doubled.denominator) // (2 * doubled.denominator)
-    return Decimal(cents if amount >= 0 else -cents) / 100
+    return Decimal(cents if amount >= 0 else -cents).scaleb(-2)
 
 
 def _sum(values: Sequence[Value], asked: Asked) -> Any:
@@ -166,16 +170,29 @@ def _shares(values: Sequence[Value], asked: Asked) -> dict[Any, Fraction]:
     return totals
 
 
-def _share(values: Sequence[Value], asked: Asked) -> str:
+def _share(values: Sequence[Value], asked: Asked) -> str | None:
     totals = _shares(values, asked)
     whole = sum(totals.values())
-    return as_json({key_text(key): float(total / whole) for key, total in totals.items()} if whole else {})
+    if totals and not whole:
+        return None
+    return as_json({key_text(key): float(total / whole) for key, total in totals.items()})
+
+
+def _frequency(values: Sequence[Value], asked: Asked) -> str:
+    return as_json({key_text(key): _total(total, asked) for key, total in _shares(values, asked).items()})
+
+
+def _total(total: Fraction, asked: Asked) -> Any:
+    """A count, or the sum of weights as JSON has it."""
+    if not asked.weighs:
+        return int(total)
+    return str(_cents(total)) if asked.weight_type == "money" else float(total) if asked.weight_type == "number" else int(total)
 
 
 def _entropy(values: Sequence[Value], asked: Asked) -> float | None:
     totals = _shares(values, asked)
     whole = sum(totals.values())
-    if not whole:
+    if whole <= 0 or min(totals.values()) < 0:
         return None
     shares = [float(total / whole) for total in totals.values() if total]
     return abs(-math.fsum(share * math.log(share) for share in shares))
@@ -276,6 +293,7 @@ _TABLE: Mapping[str, Callable[[Sequence[Value], Asked], Any]] = {
     "streak": _streak,
     "entropy": _entropy,
     "share": _share,
+    "frequency": _frequency,
     "decayed_sum": _decayed_sum,
     "change_count": lambda values, asked: sum(v.before is not None and v.value != v.before for v in values),
     "rise_count": lambda values, asked: sum(v.before is not None and v.value > v.before for v in values),

@@ -45,6 +45,9 @@ def evaluate(expressions: Mapping[str, Expression], rows: Sequence[Row], types: 
     """The value of each expression for each row, in the rows' order. `types`: of the rows' columns."""
     if not rows or not expressions:
         return [{} for _ in rows]
+    plain = {name: expression.text.strip('"') for name, expression in expressions.items() if is_column(expression)}
+    if len(plain) == len(expressions):
+        return [{name: row.get(column) for name, column in plain.items()} for row in rows]
     used = [name for name in rows[0] if name in types]
     columns: dict[str, pa.Array] = {name: pa.array([row.get(name) for row in rows], _ARROW[types[name]]) for name in used}
     columns["_row_number"] = pa.array(range(len(rows)), pa.int64())
@@ -53,6 +56,11 @@ def evaluate(expressions: Mapping[str, Expression], rows: Sequence[Row], types: 
     connection.register("rows", pa.table(columns))
     told = connection.sql(f"select {selected}, _row_number from rows order by _row_number").to_arrow_table().to_pylist()
     return [{name: aware(row[name]) for name in expressions} for row in told]
+
+
+def is_column(expression: Expression) -> bool:
+    """Whether an expression is a column by itself."""
+    return expression.columns == {expression.text.strip('"')}
 
 
 @cache
