@@ -8,6 +8,8 @@ import pytest
 
 from conf.catalogue import load_catalogue
 from conf.errors import DefinitionError
+from conf.training_sets import TrainingSet
+from conf.yaml_file import load_model, parse_yaml
 from transforms.training_sets import compile_training_set
 
 SOURCES = {
@@ -218,3 +220,12 @@ def test_the_version_is_that_of_the_meaning(tmp_path):
     ]
     versions = {compiled(tmp_path, SET.replace(old, new)).version for old, new in changes}
     assert len(versions | {version}) == 5
+
+
+def test_the_definition_that_the_docs_show_compiles():
+    page = (Path(__file__).parents[2] / "docs" / "training_sets.md").read_text()
+    shown = page.split("```yaml\n")[1].split("```")[0]
+    spec = load_model(TrainingSet, parse_yaml(shown, "docs/training_sets.md"))
+    catalogue = load_catalogue()
+    made = compile_training_set(spec, catalogue, "Asia/Kuala_Lumpur")
+    assert [column.name for column in made.rows.outcome.group.columns] == ["default_90dpd_12mo"]

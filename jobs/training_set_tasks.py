@@ -1,0 +1,216 @@
+"""What a Spark task does for a training set: the labels of a run of buckets to rows, where the facts of their entities are."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.labels_file import quarantine_rows
+from stores.facts import BucketReader
+from stores.lake import QUARANTINE_SCHEMA, write_rows
+from stores.storage import Storage
+from stores.training_sets import TrainingFile, TrainingSetTable, read_labels
+from transforms.answer import FactTables
+from transforms.calendar import midnights_of
+from transforms.kernel import Facts, Queries
+from transforms.labels import distinct
+from transforms.training_rows import Made, TrainingRows, without_history
+
+CELLS_WAITING = 4_000_000  # before they are written as a row group
+QUERIES_AT_ONCE = 1_000_000  # of a spine: entities and days
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """What a worker makes rows from; pickles.
+
+    `labels`: the staged files of each bucket; none where labels are those of a spine's `days` (numbers of as-of days). `file`,
+    `names`: the labels file, and what it calls `_entity` and `_time`, for messages.
+    """
+
+    storage: Storage
+    name: str
+    rows: TrainingRows
+    readers: Mapping[str, BucketReader]
+    outcome_readers: Mapping[str, BucketReader]
+    labels: Mapping[int, tuple[str, ...]]
+    days: tuple[int, ...] = ()
+    file: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Written:
+    """What a task wrote and counted; as JSON on its way to the driver.
+
+    `labels`: those that came to the task. `off_spine`, `no_history`: of each group, rows whose entity isn't on its spine, and
+    others of which it knew nothing. `present`, `sums`: of each target.
+    """
+
+    file: TrainingFile | None = None
+    unknown: TrainingFile | None = None
+    labels: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    off_spine: dict[str, int] = field(default_factory=dict)
+    no_history: dict[str, int] = field(default_factory=dict)
+    present: dict[str, int] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Written:
+        """From its fields as JSON has them."""
+        files = {name: TrainingFile(**told[name]) if told[name] else None for name in ("file", "unknown")}
+        return cls(**{**told, **files})
+
+
+def write_buckets(task: LabelTask, number: int, buckets: Sequence[int], quarantine: str) -> Written:
+    """Make the rows of some buckets and write them as one file, `number` of the set's; `quarantine`: where contradictions go."""
+    table = TrainingSetTable(task.storage, task.name)
+    written = Written()
+    conflicts: list[pa.RecordBatch] = []
+    unknown_schema = without_history(_nothing(task.rows), task.rows.entity).schema
+    name = f"part-{number:05d}-{uuid.uuid4().hex}.parquet"
+    with ExitStack() as stack:
+        rows = stack.enter_context(_Writer(task.storage, f"{table.path}/{name}", task.rows.schema))
+        unknown = stack.enter_context(_Writer(task.storage, f"{table.history_path}/{name}", unknown_schema))
+        for bucket in buckets:
+            for made in _rows_of_bucket(task, bucket, written, conflicts):
+                rows.write(made.rows)
+                unknown.write(without_history(made, task.rows.entity))
+                _count(task.rows, made, written)
+    if conflicts:
+        written.conflicts = write_rows(task.storage, quarantine, conflicts, QUARANTINE_SCHEMA)
+    written.file, written.unknown = rows.file(), unknown.file()
+    return written
+
+
+def _rows_of_bucket(task: LabelTask, bucket: int, written: Written, conflicts: list[pa.RecordBatch]) -> Iterator[Made]:
+    tables = {name: reader.read(bucket) for name, reader in task.readers.items()}
+    outcomes = {name: reader.read(bucket) for name, reader in task.outcome_readers.items()}
+    if task.days:
+        entities = _spine_entities(task, tables)
+    elif bucket in task.labels:
+        found = distinct(read_labels(task.storage, task.labels[bucket], task.rows.label_schema), task.names)
+        entities = pc.unique(found.labels["_entity"].combine_chunks())
+    else:
+        return
+    facts = _facts(task.readers, tables, entities)
+    outcome_facts = _facts(task.outcome_readers, outcomes, entities)
+    del tables, outcomes
+    if task.days:
+        for labels in _spine_labels(task, facts, entities):
+            written.labels += len(labels)
+            yield from task.rows.make(labels, facts, outcome_facts, entities)
+        return
+    written.labels += len(found.labels) + found.duplicates + len(found.conflicts)
+    written.duplicates += found.duplicates
+    if found.conflicts:
+        conflicts.append(quarantine_rows(task.name, task.file, found.conflicts))
+    yield from task.rows.make(found.labels, facts, outcome_facts, entities)
+
+
+def _facts(
+    readers: Mapping[str, BucketReader], tables: Mapping[str, pa.Table | None], entities: pa.Array
+) -> dict[tuple[str, str], Facts]:
+    facts: dict[tuple[str, str], Facts] = {}
+    for name, table in tables.items():
+        if table is not None:
+            facts |= {(name, clock): part for clock, part in readers[name].facts(table, entities)}
+    return facts
+
+
+def _spine_entities(task: LabelTask, tables: Mapping[str, pa.Table | None]) -> pa.Array:
+    spines = {group.spine[:2] for group in task.rows.groups}
+    found = [task.readers[s].entities(table, clock) for s, clock in spines if (table := tables[s]) is not None]
+    return pa.chunked_array(found, pa.string()).unique().sort() if found else pa.array([], pa.string())
+
+
+def _spine_labels(task: LabelTask, facts: FactTables, entities: pa.Array) -> Iterator[pa.Table]:
+    """Every entity that is on a spine as of each day, in runs of entities."""
+    days = np.array(task.days, dtype=np.int64)
+    times = task.rows.label_times(days)
+    at_once = max(QUERIES_AT_ONCE // len(days), 1)
+    for start in range(0, len(entities), at_once):
+        codes = np.repeat(np.arange(start, min(start + at_once, len(entities))), len(days))
+        runs = len(codes) // len(days)
+        queries = Queries(codes, np.tile(days, runs), np.tile(midnights_of(days + 1, task.rows.zone), runs))
+        there = task.rows.on_any_spine(queries, facts, entities)
+        schema = task.rows.label_schema
+        arrays = [
+            entities.take(pa.array(codes[there])),
+            pa.array(np.tile(times, runs)[there]),
+            pa.nulls(int(there.sum()), pa.int64()),
+        ]
+        yield pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _count(rows: TrainingRows, made: Made, written: Written) -> None:
+    for name, there in made.on_spine.items():
+        has_history = made.rows[f"{name}__has_history"].to_numpy(zero_copy_only=False)
+        written.off_spine[name] = written.off_spine.get(name, 0) + int((~there).sum())
+        written.no_history[name] = written.no_history.get(name, 0) + int((there & ~has_history).sum())
+    for field_ in rows.target_fields:
+        column = made.rows[field_.name]
+        written.present[field_.name] = written.present.get(field_.name, 0) + len(column) - column.null_count
+        if pa.types.is_boolean(field_.type) or pa.types.is_integer(field_.type) or pa.types.is_floating(field_.type):
+            total = pc.sum(column.cast(pa.float64())).as_py() or 0.0
+            written.sums[field_.name] = written.sums.get(field_.name, 0.0) + total
+
+
+def _nothing(rows: TrainingRows) -> Made:
+    nobody = np.zeros(0, dtype=np.bool_)
+    return Made(rows.schema.empty_table(), {group.name: nobody for group in rows.groups})
+
+
+class _Writer:
+    """One Parquet file, in row groups that aren't tiny; no file where there are no rows."""
+
+    def __init__(self, storage: Storage, path: str, schema: pa.Schema) -> None:
+        self.storage = storage
+        self.path = path
+        self.schema = schema
+        self._stack = ExitStack()
+        self._open: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        if problem[0] is None:
+            self._flush()
+        self._stack.__exit__(*problem)  # type: ignore[arg-type]
+
+    def write(self, rows: pa.Table) -> None:
+        if len(rows):
+            self._waiting.append(rows)
+            self._rows += len(rows)
+            if sum(map(len, self._waiting)) * len(self.schema) > CELLS_WAITING:
+                self._flush()
+
+    def file(self) -> TrainingFile | None:
+        """Once closed: what was written."""
+        if self._open is None:
+            return None
+        stat = self.storage.stat(self.path)
+        assert stat is not None
+        return TrainingFile(self.path, self._rows, stat.size)
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        if self._open is None:
+            stream = self._stack.enter_context(self.storage.open_output(self.path))
+            self._open = self._stack.enter_context(pq.ParquetWriter(stream, self.schema, compression="zstd"))
+        self._open.write_table(pa.concat_tables(self._waiting))
+        self._waiting = []
