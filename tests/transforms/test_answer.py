@@ -166,21 +166,22 @@ def test_derived_columns_see_the_row_and_those_before_them():
     }  # fmt: skip
 
 
-def test_without_consent_everything_else_is_blank():
-    """Ann consents, by more than one order; bob doesn't, and of whom it isn't known, neither."""
+@pytest.mark.parametrize(("spine", "other", "said"), [(ORDERS, "cat", False), (SPINE, "bob", None)])
+def test_without_consent_everything_else_is_blank(spine, other, said):
+    """Ann consents: she has more than one order. Cat doesn't, and of bob, who has none, it isn't known."""
     columns = [
         window("n", "count"),
         window("last", "last_n", with_={"n": "1"}),
         derived("asked", "boolean", "nullif(n, 0) > 1", "n"),
     ]
-    for consent in (*columns, derived("allowed", "boolean", "asked", "asked")):
-        if consent.column.type != "boolean":
-            continue
-        one = group("one", *columns, derived("allowed", "boolean", "asked", "asked"), blank_unless=consent.column.name)
-        told = answered(replace(one, spine=ORDERS))["one"]
+    for consent in (columns[-1], derived("allowed", "boolean", "asked", "asked")):
+        one = group(
+            "one", *columns, derived("allowed", "boolean", "asked", "asked"), spine=spine, blank_unless=consent.column.name
+        )
+        told = answered(one)["one"]
         kept = {"asked": True, "allowed": True, "n": 3, "last": '["0.01"]'}
-        blank = dict.fromkeys(kept) | {consent.column.name: False}
-        assert told == [{"customer_id": "ann", "has_history": True} | kept, {"customer_id": "cat", "has_history": True} | blank]
+        blank = dict.fromkeys(kept) | {consent.column.name: said}
+        assert told == [{"customer_id": "ann", "has_history": True} | kept, {"customer_id": other, "has_history": True} | blank]
 
 
 def daily(name: str, part: str, op: str, window: str, sql: str = "p") -> DailyColumn:

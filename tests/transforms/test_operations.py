@@ -106,6 +106,16 @@ def test_an_empty_window_says_what_the_table_promises_for_every_type(op, type_):
     assert ask(op, facts_of((0, 1, None), type_=type_), with_=given) == [promised, promised]
 
 
+@pytest.mark.parametrize(
+    ("op", "least"),
+    [("variance", 2), ("std", 2), ("cv", 3), ("skew", 3), ("kurtosis", 4), ("slope", 3), ("gap_mean", 2), ("gap_std", 3)],
+)
+def test_too_few_values_are_null(op, least):
+    rows = [(0, 7 - n, n * n) for n in range(least)]
+    assert ask(op, facts_of(*rows))[0] is not None
+    assert ask(op, facts_of(*rows[1:]))[0] is None
+
+
 def test_slope_is_least_squares_on_the_local_day():
     """Values 5, 3, 3, -4 on days 0, 3, 3, 5: products around the means add up to -21.25, squares of the days to 12.75."""
     assert ask("slope", facts_of(*((0, *row) for row in MANY)))[0] == approx(np.polyfit([0, 3, 3, 5], [5, 3, 3, -4], 1)[0])
