@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -106,12 +106,13 @@ class Question:
         timeline = Timeline(facts, queries, zone)
         values = timeline.facts.values
         operation = build_operation(self.op, self.given)
-        weights, newest, mapped = (
-            values[name] if wanted else None
-            for name, wanted in (("weight", self.weighted), ("account", self.newest), ("account", self.mapped))
-        )
+        account, weights = values["account"], values["weight"] if self.weighted else None
+        counts = values[self.type].present & (weights.present if weights else True)
+        newest = replace(account, present=account.present & counts) if self.newest else None  # null of facts that don't count
         selection = timeline.select(self.window, lag=self.lag, ahead=self.ahead)
-        [answer] = answer_each(selection, [Asked(operation, values[self.type], weights, newest, mapped)])
+        [answer] = answer_each(
+            selection, [Asked(operation, values[self.type], weights, newest, account if self.mapped else None)]
+        )
         type_ = "string" if self.mapped else operation.type_of(self.type)
         return read(answer, type_, values[self.type].words)
 
