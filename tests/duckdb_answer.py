@@ -286,7 +286,7 @@ class _Feature:
         at = self._moment(feature.at) if isinstance(feature, Aggregate) and feature.at else "_event_time"
         value = self._sql(self._of) if self._of else "true"
         weight = self._sql(feature.weight) if feature.weight else "1"
-        conditions = [f"({chosen})", "_entity is not null", "counts_at is not null", "value is not null", "weight is not null"]
+        conditions = ["_entity is not null", "counts_at is not null", "value is not null", "weight is not null"]
         if self._where:
             conditions.append(f"({self._sql(self._where)}) is true")
         if feature.from_:
@@ -295,21 +295,23 @@ class _Feature:
             conditions.append(f"not coalesce(({self._moment(feature.until)}) < {self._cutoff}, false)")
         local_day = f"timezone('{self._zone}', timezone('UTC', counts_at))::date"
         entity = f"[_entity, {by}]" if by else "_entity"
+        if not feature.newest_per:  # the newest is chosen before facts are told apart
+            conditions.append(f"({chosen})")
         in_window = f"counts_at >= {start} and counts_at < {end}"
         per = self._sql(feature.newest_per) if feature.newest_per else "null"
-        newest = "qualify row_number() over (partition by entity, per order by seat desc) = 1" if feature.newest_per else ""
+        newest = "qualify row_number() over (partition by whole, per order by seat desc) = 1" if feature.newest_per else ""
         no_null_per = "and per is not null" if feature.newest_per else ""
         return f"""with rows_ as (
-            select *, {at} as counts_at, {value} as value, {weight} as weight, {per} as per from {self._table}
+            select *, {at} as counts_at, {value} as value, {weight} as weight, {per} as per, {chosen} as chosen from {self._table}
           ), facts as (
-            select {entity} as entity, counts_at, value, weight, per, {local_day} as day,
+            select {entity} as entity, _entity as whole, chosen, counts_at, value, weight, per, {local_day} as day,
               row_number() over (order by {self._order}) as seat
             from rows_ where {" and ".join(conditions)}
           ), looked as (
             select *, lag(value) over w as value_before, lag(day) over w as day_before, lag(seat) over w is not null as has_before
             from facts window w as (partition by entity order by seat)
           ), inside as (
-            select * from looked where {in_window} {no_null_per} {newest}
+            select * from (select * from looked where {in_window} {no_null_per} {newest}) where chosen
           ), f as (
             select *, row_number() over (partition by entity order by seat) as place, lag(day) over (partition by entity order by seat) as lag_day,
               row_number() over (partition by entity order by seat desc) as back from inside

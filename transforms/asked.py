@@ -20,7 +20,8 @@ MAXIMUM_LOOKS = 2_000_000  # at a fact for a query, together: bounds memory what
 class Asked:
     """An operation on the values of facts.
 
-    `newest_per`: only the newest fact of each of its values counts. `map_by`: an answer for each of its values, as a JSON map.
+    `newest_per`: only the newest fact of each of its values counts, one that `values` leave out among them; it is null of facts
+    that don't count. `map_by`: an answer for each of its values, as a JSON map.
     """
 
     operation: Operation
@@ -42,19 +43,17 @@ class Asked:
 
     def of(self, facts: Selection) -> Answer:
         """The answer for each query."""
+        if self.newest_per is not None:
+            facts = newest_of_each(facts, self.newest_per)
         if self.map_by is None:
-            return self.operation.answer(self._newest(facts), self.values, self.weights)
-        parts = apart(facts, self.map_by, self.values, self.weights, also=self.newest_per, history=self.history)
-        answer = self.operation.answer(self._newest(parts.facts), self.values, self.weights)
+            return self.operation.answer(facts, self.values, self.weights)
+        parts = apart(facts, self.map_by, self.values, self.weights, history=self.history)
+        answer = self.operation.answer(parts.facts, self.values, self.weights)
         type_ = self.operation.type_of(self.values.type)
         words = self.values.words if answer.words is None else answer.words
         items = json_items(answer, type_, words, already=self.operation.gives_json)
         starts = np.searchsorted(parts.whole, np.arange(len(facts) + 1))
         return json_maps(starts, self.map_by.words, parts.code, items)
-
-    def _newest(self, facts: Selection) -> Selection:
-        """Of each query, and of a map of each value's facts by themselves."""
-        return facts if self.newest_per is None else newest_of_each(facts, self.newest_per, self.values, self.weights)
 
 
 def answer_each(facts: Selection, asked: Sequence[Asked]) -> list[Answer]:

@@ -41,9 +41,9 @@ class Picked(Selection):
         return Picked(self, self.as_of, self._earlier or Members.of(nothing, nothing, len(self)))
 
 
-def newest_of_each(facts: Selection, column: Values, values: Values, weights: Values | None) -> Selection:
-    """Of the facts with a value (and weight), only the newest of each value of `column`. None lies before another's window."""
-    members = _with(facts.members(values, weights), column)
+def newest_of_each(facts: Selection, column: Values) -> Selection:
+    """Of the facts with a value of `column`, only the newest of each value. None of them lies before another's window."""
+    members = facts.members(column)
     _, last = np.unique(_keys(members, column)[::-1], return_index=True)
     newest = np.zeros(len(members.positions), dtype=np.bool_)
     newest[len(newest) - 1 - last] = True
@@ -62,16 +62,13 @@ class Parts:
     code: Positions
 
 
-def apart(
-    facts: Selection, column: Values, values: Values, weights: Values | None, *, also: Values | None = None, history: bool
-) -> Parts:
+def apart(facts: Selection, column: Values, values: Values, weights: Values | None, *, history: bool) -> Parts:
     """The facts with a value (and weight) apart by the value of `column`; facts without one are left out.
 
-    `also`: what they must have a value of, too. `history`: whether the facts before the window are wanted.
+    `history`: whether the facts before the window are wanted, too.
     """
     codes = max(len(column.words), 1)
     members = _with(facts.members(values, weights), column)
-    members = members if also is None else _with(members, also)
     key = _keys(members, column)
     parts, part = np.unique(key, return_inverse=True)
     order = np.argsort(part, kind="stable")

@@ -8,8 +8,8 @@
 - Ties of time are broken by (at, known time, key in its declared type).
 - `by` adds a column for each declared value (`other`: null, or not declared) beside the one over all; `map` adds one JSON
   object of the values that have facts (lists and maps inside it are JSON, too). What isn't text is compared, and written, as text. Null is no key of a map.
-- `newest_per` looks at the facts that would count in the window, one column (or one key of a map) at a time; facts without a value of it
-  don't count.
+- `newest_per` looks at the facts that count in the window, before they are told apart `by` anything; facts without a value of it don't
+  count.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Aggregated:
 
     def _pivots(self) -> Iterator[tuple[str | None, str, Callable[..., Any]]]:
         """The value in a column's name, the column's type, and what it is of an entity in a span."""
-        yield None, self._result, lambda entity, start, end: self._answer(self._of_entity(entity), start, end)
+        yield None, self._result, lambda entity, start, end: self._answer(entity, start, end, lambda given: True)
         for column, values in self._feature.by.items():
             if values == "map":
                 yield f"by_{column}", "string", lambda entity, start, end, by=column: self._map(entity, by, start, end)
@@ -95,8 +95,7 @@ class Aggregated:
             named = [value for value in values if value != "other"]
 
             def pivot(entity: str, start: Any, end: Any, by: str = column, named: Sequence[str] = named, word: str = "") -> Any:
-                chosen = [given for given in self._of_entity(entity) if _bucket(given.by[by], named) == word]
-                return self._answer(chosen, start, end)
+                return self._answer(entity, start, end, lambda given: _bucket(given.by[by], named) == word)
 
             for word in values:
                 yield (
@@ -107,19 +106,24 @@ class Aggregated:
 
     def _map(self, entity: str, by: str, start: Any, end: Any) -> str:
         found = {}
-        of_entity = self._of_entity(entity)
-        for word in {given.by[by] for given in of_entity if given.by[by] is not None and start <= given.fact.at < end}:
-            answer = self._answer([given for given in of_entity if given.by[by] == word], start, end)
+        for word in {given.by[by] for given in self._inside(entity, start, end) if given.by[by] is not None}:
+            answer = self._answer(entity, start, end, lambda given, word=word: given.by[by] == word)
             found[key_text(word)] = json.loads(answer) if self._operation.gives == "json" and answer is not None else answer
         return json_text(found)
 
-    def _answer(self, given: Sequence[_Given], start: Any, end: Any) -> Any:
-        inside = [one for one in given if start <= one.fact.at < end]
-        facts = sorted((one.fact for one in inside), key=lambda fact: fact.order)
-        if self._feature.newest_per:
-            facts = newest_of_each([(one.newest_per, one.fact) for one in inside])
-        before = sorted((one.fact for one in given if one.fact.at < start), key=lambda fact: fact.order)
+    def _answer(self, entity: str, start: Any, end: Any, chosen: Callable[[_Given], bool]) -> Any:
+        facts = sorted((one.fact for one in self._inside(entity, start, end) if chosen(one)), key=lambda fact: fact.order)
+        earlier = (one.fact for one in self._of_entity(entity) if one.fact.at < start and chosen(one))
+        before = sorted(earlier, key=lambda fact: fact.order)
         return self._operation.answer(Seen(facts, before, self._type, self._feature.parameters, self._moment))
+
+    def _inside(self, entity: str, start: Any, end: Any) -> list[_Given]:
+        """What counts in a window; of each value of `newest_per` only the newest."""
+        inside = [one for one in self._of_entity(entity) if start <= one.fact.at < end]
+        if not self._feature.newest_per:
+            return inside
+        kept = {id(fact) for fact in newest_of_each([(one.newest_per, one.fact) for one in inside])}
+        return [one for one in inside if id(one.fact) in kept]
 
     def _of_entity(self, entity: str) -> list[_Given]:
         if entity not in self._given:

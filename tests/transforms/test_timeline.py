@@ -76,13 +76,6 @@ def test_the_newest_of_each_value_that_lies_in_the_window():
     assert ask("change_count", facts, newest_per="account") == [1, 0]  # from 4 to 16; nothing lies before the window
 
 
-def test_the_newest_of_each_is_looked_for_in_each_value_of_a_map():
-    """As it is in each pivot column: the account's last fact under `a`, though it has a newer one under `b`."""
-    rows = ((0, 6, 1, "x", "a"), (0, 5, 2, "x", "a"), (0, 4, 4, "x", "b"), (0, 3, 8, "y", "b"), (0, 2, 16, None, "c"))
-    facts = facts_of(*rows, account=("string", -2), by=("string", -1))
-    assert ask("sum", facts, newest_per="account", map_by="by") == ['{"a":2,"b":12}', "{}"]
-
-
 def test_a_map_has_an_answer_for_each_value_that_occurs():
     """Facts without a value, or without a value of the column, have no part in it."""
     rows = (

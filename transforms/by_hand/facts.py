@@ -62,18 +62,28 @@ def newest_only(facts: Sequence[Fact], column: str) -> list[Fact]:
     ]
 
 
+def of_value(facts: Sequence[Fact], spec: Aggregate | State, by_value: str | None) -> list[Fact]:
+    """Of those that count, only the facts of one pivot value go on counting."""
+    if by_value is None:
+        return list(facts)
+    column, values = next(iter(spec.by.items()))
+    named = {value for value in values if value != "other"}
+    told = []
+    for fact in facts:
+        found = fact.told[column]
+        text = None if found is None else key_text(found)
+        is_of = text not in named if by_value == "other" else text == by_value
+        told.append(fact.unless(not is_of, f"filtered: {column} is {text_of(found)}, not {by_value}"))
+    return told
+
+
 def judge_facts(
-    spec: Aggregate | State | Daily,
-    reader: InputReader,
-    rows: Sequence[InputRow],
-    *,
-    moment: datetime,
-    by_value: str | None = None,
+    spec: Aggregate | State | Daily, reader: InputReader, rows: Sequence[InputRow], *, moment: datetime
 ) -> list[Fact]:
     """Each row with its time and value, and what keeps it from counting at `moment`, windows apart."""
     expressions = _expressions(spec, reader)
     told = evaluate(expressions, [row.values for row in rows], reader.types)
-    return [_judge(spec, row, found, moment, by_value) for row, found in zip(rows, told, strict=True)]
+    return [_judge(spec, row, found, moment) for row, found in zip(rows, told, strict=True)]
 
 
 def _expressions(spec: Aggregate | State | Daily, reader: InputReader) -> dict[str, Expression]:
@@ -92,9 +102,7 @@ def _expressions(spec: Aggregate | State | Daily, reader: InputReader) -> dict[s
     return expressions
 
 
-def _judge(
-    spec: Aggregate | State | Daily, row: InputRow, told: Mapping[str, Any], moment: datetime, by_value: str | None
-) -> Fact:
+def _judge(spec: Aggregate | State | Daily, row: InputRow, told: Mapping[str, Any], moment: datetime) -> Fact:
     happened = row.values["_event_time"]
     judges = not isinstance(spec, Daily) and spec.of is None and spec.op in JUDGING
     if isinstance(spec, Daily):
@@ -104,13 +112,6 @@ def _judge(
     value = bool(told.get("where")) if judges else told.get("of", True)
     fact = Fact(row, at, value, told, row.reason)
     fact = fact.unless("where" in told and not told["where"] and not judges, f"filtered: not {spec.where}")
-    if by_value is not None and not isinstance(spec, Daily):
-        column, values = next(iter(spec.by.items()))
-        found = told[column]
-        named = {value for value in values if value != "other"}
-        text = None if found is None else key_text(found)
-        is_of = text not in named if by_value == "other" else text == by_value
-        fact = fact.unless(not is_of, f"filtered: {column} is {text_of(found)}, not {by_value}")
     if "from" in told:
         since = told["from"]
         fact = fact.unless(since is None or since >= moment, f"it does not hold yet: {spec.from_} is {text_of(since)}")

@@ -12,7 +12,7 @@ from conf.specs import Aggregate, Daily, FeatureGroup, Input, State
 from conf.windows import Window
 from transforms.by_hand.daily import DaysSeen, explain_daily
 from transforms.by_hand.evidence import Evidence, Point
-from transforms.by_hand.facts import Fact, counting, judge_facts, newest_only
+from transforms.by_hand.facts import Fact, counting, judge_facts, newest_only, of_value
 from transforms.by_hand.history import text_of
 from transforms.by_hand.inputs import InputReader
 from transforms.by_hand.moments import Moment
@@ -22,13 +22,14 @@ from transforms.by_hand.windows import bounds, local_day
 
 @dataclass(frozen=True)
 class WindowFeature:
-    """One column of an aggregate, a state or a daily value: one window, lag and pivot value."""
+    """One column of an aggregate, a state or a daily value: one window, lag and pivot value, or a map's column."""
 
     spec: Aggregate | State | Daily
     item: Input
     window: Window | None = None
     lag: int = 0
     by_value: str | None = None
+    map_by: str | None = None
 
 
 def window_features(group: FeatureGroup) -> Iterator[tuple[str, WindowFeature]]:
@@ -47,11 +48,16 @@ def window_features(group: FeatureGroup) -> Iterator[tuple[str, WindowFeature]]:
 
 
 def _pivoted(spec: Aggregate | State, item: Input, window: Window | None, lag: int) -> Iterator[tuple[str, WindowFeature]]:
-    maps = [column for column, values in spec.by.items() if values == "map"]
-    name = f"{spec.name}_by_{maps[0]}" if maps else spec.name
-    for by_value in [None, *(value for values in spec.by.values() if values != "map" for value in values)]:
-        found = WindowFeature(spec, item, window, lag, by_value)
-        yield column_name(name, by_value=by_value, window=window, lag_days=lag), found
+    def named(part: str | None) -> str:
+        return column_name(spec.name, by_value=part, window=window, lag_days=lag)
+
+    yield named(None), WindowFeature(spec, item, window, lag)
+    for column, values in spec.by.items():
+        if values == "map":
+            yield named(f"by_{column}"), WindowFeature(spec, item, window, lag, map_by=column)
+            continue
+        for value in values:
+            yield named(f"{column}_{value}"), WindowFeature(spec, item, window, lag, value)
 
 
 Windowed = tuple[Any, Sequence[Evidence], Sequence[Point]]
@@ -66,18 +72,19 @@ def explain_window(feature: WindowFeature, reader: InputReader, entity: str, mom
     if isinstance(spec, Daily):
         return explain_daily(spec, reader, feature.window, feature.lag, entity, moment, days)
     rows = reader.rows(entity, known_at=moment.cut_off, moment=moment.cut_off)
-    facts = judge_facts(spec, reader, rows, moment=moment.cut_off, by_value=feature.by_value)
-    every = counting(facts)
+    facts = judge_facts(spec, reader, rows, moment=moment.cut_off)
+    every = counting(of_value(facts, spec, feature.by_value))
     ahead = isinstance(spec, Aggregate) and spec.ahead
     start, end = bounds(feature.window, moment.as_of, moment.zone, lag=feature.lag, ahead=ahead)
     facts = [_in_window(fact, start, end) for fact in facts]
     if spec.newest_per:
         facts = newest_only(facts, spec.newest_per)
+    facts = of_value(facts, spec, feature.by_value)
     counted = counting(facts)
     type_ = reader.expression(spec.of).type if spec.of else "boolean"
     earlier = [fact.value for fact in every if fact.time < start]
     asked = Asked(moment.as_of, type_, spec.parameters, reader.expression(spec.weight).type if spec.weight else None, earlier)
-    column = next((column for column, values in spec.by.items() if values == "map"), None)
+    column = feature.map_by
     if column is None:
         told = answer(spec.op, _values(counted, every, moment.zone), asked)
     else:

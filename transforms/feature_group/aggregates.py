@@ -54,7 +54,7 @@ class _Compiler:
             ordered = self.operation.ordered or self.newest_per is not None
             value = self._add(clock, type_, sql, ordered=ordered)
             weight = self._beside(clock, self.weight.type, Sql.of(self.weight), sql) if self.weight else None
-            newest_per = self._beside(clock, "string", Sql.of(self.newest_per), sql) if self.newest_per else None
+            newest_per = self._newest(clock) if self.newest_per else None
             map_by = self._beside(clock, "string", split.key, sql) if split.key else None
             for window in windows:
                 for lag in lags:
@@ -69,6 +69,15 @@ class _Compiler:
     def _beside(self, clock: Clock, type_: ColumnType, sql: Sql, value: Sql) -> Placed:
         """A value that is only read beside another: null where that one is."""
         return self._add(clock, type_, sql if value == TRUE else Sql.filled("case when {0} is not null then {1} end", value, sql))
+
+    def _newest(self, clock: Clock) -> Placed:
+        """Null of facts that don't count, whatever their pivot value: the newest is chosen before facts are told apart."""
+        assert self.newest_per is not None
+        counting = _value_sql(self.operation, self.of, self.where, None)
+        newest = Sql.of(self.newest_per)
+        if self.weight:
+            newest = Sql.filled("case when {0} is not null then {1} end", Sql.of(self.weight), newest)
+        return self._beside(clock, "string", newest, counting)
 
     # ---- what a definition may say
 

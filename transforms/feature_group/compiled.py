@@ -147,8 +147,8 @@ class Column:
 class WindowColumn:
     """A column answered from the facts of a stream on one clock. `value` and the rest name values of the facts.
 
-    `newest_per`: of the facts that count, only the newest of each of its values; facts where it is null are left out. `map_by`:
-    an answer for each of its values, as a JSON map. Both are null where `value` is.
+    `newest_per`: only the newest fact of each of its values counts. It is null of facts that don't count, whatever their pivot
+    value: the newest is chosen before facts are told apart. `map_by`: an answer for each of its values, as a JSON map.
     """
 
     column: Column

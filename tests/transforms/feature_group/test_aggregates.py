@@ -185,11 +185,18 @@ def test_each_key_that_operations_take_has_a_value_of_its_own():
     assert told[by_map.value].ordered  # which of two facts of one moment is the newest matters
     value = 'case when (=("decision":string,text:\'approved\')) then "provider":string end'
     assert str(told[by_map.value].sql) == value
-    beside = {name: str(told[name].sql) for name in (by_map.weight, by_map.newest_per, by_map.map_by)}
-    assert list(beside.values()) == [
-        f'case when {value} is not null then "{name}":{type_} end'
-        for name, type_ in (("financed_amount", "money"), ("plan_id", "string"), ("merchant_category", "string"))
-    ]
+    weight, newest_per, key = (str(told[str(name)].sql) for name in (by_map.weight, by_map.newest_per, by_map.map_by))
+    assert weight == f'case when {value} is not null then "financed_amount":money end'
+    assert key == f'case when {value} is not null then "merchant_category":string end'
+    weighed = 'case when "financed_amount":money is not null then "plan_id":string end'
+    assert newest_per == f"case when {value} is not null then {weighed} end"
+
+
+def test_the_newest_is_chosen_before_facts_are_told_apart():
+    feature = "{name: f, op: count, where: decision = 'approved', newest_per: plan_id, by: {provider: [atome, other]}}"
+    made = compiled(with_feature(feature))
+    assert len({item.value for item in made.groups["g"].windows}) == 3
+    assert len({item.newest_per for item in made.groups["g"].windows}) == 1
 
 
 @pytest.mark.parametrize(
