@@ -22,7 +22,7 @@ def show_start(job: Pipeline) -> None:
     request = job.request
     asked = sorted({day for days in request.days.values() for day in days}) or [request.last]
     days = f"{asked[0]} to {asked[-1]}" if len(asked) > 1 else f"{asked[0]}"
-    columns = sum(len(request.compiled.groups[group].columns) for group in request.groups)
+    columns = sum(len(request.compiled.group(group).columns) for group in request.groups)
     _console().print(
         f"[bold]etr pipeline[/] as of {days} ({request.settings.time_zone}): {len(request.catalogue.sources)} sources from "
         f"{request.settings.raw}, {len(request.groups)} feature groups with {columns} columns into {request.settings.lake}",
@@ -78,7 +78,7 @@ def _some_identifier(job: Pipeline, group: str) -> str | None:
     snapshot = SnapshotTable(storage, group).current(job.request.days[group][-1])
     if snapshot is None or not snapshot.files:
         return None
-    entity = job.request.compiled.groups[group].entity
+    entity = job.request.compiled.group(group).entity
     with storage.open_input(snapshot.files[0].path) as stream:
         for batch in pq.ParquetFile(stream).iter_batches(columns=[entity, "has_history"]):
             if True in (history := batch["has_history"].to_pylist()):

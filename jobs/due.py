@@ -6,13 +6,14 @@ import hashlib
 import json
 import logging
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from jobs.function_groups import in_order
 from transforms.calendar import cut_off
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from transforms.feature_group import Compiled
 
 ENGINE = "1"  # raised when the same definition on the same rows gives another number
+EMPTY: Mapping[str, str] = {}
 _FILES_NAMED = 2
 _REASONS_NAMED = 3
 _log = logging.getLogger(__name__)
@@ -59,32 +61,60 @@ def find_due(
     an earlier day should have said. `horizon`: late rows of a source without a known time matter to no day that lies further
     back from a group's newest. Hindsight is made whenever anything came since, and never restated.
     """
-    from stores.snapshots import SnapshotTable
-
+    looked = _Looked(ledgers, lake, kind, horizon)
     make: list[Wanted] = []
     to_restate: list[Wanted] = []
-    for group, asked in days.items():
-        table = SnapshotTable(lake.storage, group, kind)
-        if kind == "hindsight":
-            make += _hindsight(ledgers, group, asked, {day: table.current(day) for day in asked})
-            continue
-        made = table.all_current()
-        oldest = max(made) - horizon if made else date.min
-        for day in sorted({*asked, *made}):
-            current, version = made.get(day), ledgers.version_of(group, day)
-            if current is None or not current.files:
-                make.append(Wanted(group, day, version))
-            elif not current.stands_for(version) and (reasons := tuple(ledgers.reasons(current, within=day >= oldest))):
-                wanted = Wanted(group, day, version, current, reasons)
-                (make if restating == "all" or (restating == "asked" and day in asked) else to_restate).append(wanted)
+    for group in ledgers.in_order(days):
+        asked = set(days[group])
+        for day in sorted(asked if kind == "hindsight" else asked.union(looked.made(group))):
+            wanted = looked.wanted(group, day)
+            if wanted is None:
+                continue
+            if (day in asked and restating != "holes") or restating == "all" or not wanted.reasons:
+                make.append(wanted)
+                looked.expected[group, day] = wanted.version
+            else:
+                to_restate.append(wanted)
     return Due(*(tuple(sorted(some, key=lambda wanted: wanted.day)) for some in (make, to_restate)))
 
 
-def _hindsight(ledgers: Ledgers, group: str, days: Sequence[date], made: Mapping[date, Snapshot | None]) -> Iterator[Wanted]:
-    for day in days:
-        version, current = ledgers.version_with_hindsight(group, day), made[day]
-        if current is None or current.version != version:
-            yield Wanted(group, day, version)
+@dataclass(frozen=True)
+class _Looked:
+    """What was made of each group, looked at once. `expected`: versions that will be current, where others are now."""
+
+    ledgers: Ledgers
+    lake: Lake
+    kind: Kind
+    horizon: timedelta
+    expected: dict[tuple[str, date], str] = field(default_factory=dict)
+    found: dict[str, dict[date, Snapshot]] = field(default_factory=dict)
+
+    def made(self, group: str) -> dict[date, Snapshot]:
+        from stores.snapshots import SnapshotTable
+
+        if group not in self.found:
+            self.found[group] = SnapshotTable(self.lake.storage, group, self.kind).all_current()
+        return self.found[group]
+
+    def wanted(self, group: str, day: date) -> Wanted | None:
+        """The version of a day that has to be made, if any; with reasons where it replaces another."""
+        reads = {name: version for name in self.ledgers.groups_read(group) if (version := self._version(name, day))}
+        current = self.made(group).get(day)
+        if self.kind == "hindsight":
+            version = self.ledgers.version_with_hindsight(group, day, reads)
+            return None if current and current.version == version else Wanted(group, day, version)
+        version = self.ledgers.version_of(group, day, reads)
+        if current is None:
+            return Wanted(group, day, version)
+        if current.stands_for(version):
+            return None
+        oldest = max(self.made(group)) - self.horizon
+        reasons = tuple(self.ledgers.reasons(current, reads, within=day >= oldest))
+        return Wanted(group, day, version, current, reasons) if reasons else None
+
+    def _version(self, group: str, day: date) -> str | None:
+        current = self.made(group).get(day)
+        return self.expected.get((group, day), current.version if current else None)
 
 
 @dataclass(frozen=True)
@@ -95,39 +125,54 @@ class Ledgers:
     commits: Mapping[str, Sequence[CurateCommit]]
 
     @classmethod
-    def of(cls, compiled: Compiled, groups: Sequence[str], lake: Lake) -> Ledgers:
-        sources = sorted({source for group in groups for source in compiled.sources_of(compiled.groups[group])})
+    def of(cls, compiled: Compiled, groups: Collection[str], lake: Lake) -> Ledgers:
+        sources = sorted({source for group in groups for source in compiled.sources_of(compiled.group(group))})
         return cls(compiled, {source: lake.curated(source).commits() for source in sources})
+
+    def in_order(self, groups: Collection[str]) -> list[str]:
+        """Groups that read others' snapshots after these."""
+        functions = in_order(self.compiled.functions[name] for name in groups if name in self.compiled.functions)
+        return [*(name for name in groups if name in self.compiled.groups), *(group.name for group in functions)]
+
+    def groups_read(self, group: str) -> tuple[str, ...]:
+        """The groups whose snapshots of a day a group reads."""
+        function = self.compiled.functions.get(group)
+        return function.groups if function else ()
 
     def newest(self, group: str) -> dict[str, int]:
         """The newest commit of each source that a group reads; -1 where there is none."""
         return {source: max((c.version for c in self.commits[source]), default=-1) for source in self._sources(group)}
 
-    def version_of(self, group: str, day: date, *, until: Mapping[str, int] | None = None) -> str:
-        """The hash of the definition's version, the calendar, and the newest commits (`until`: of those) that matter to a day."""
+    def version_of(
+        self, group: str, day: date, reads: Mapping[str, str] = EMPTY, *, until: Mapping[str, int] | None = None
+    ) -> str:
+        """The hash of the definition's version, the calendar, and what is read that matters to the day.
+
+        That is the newest commit of each source (`until`: among those up to a version) with a row that counts by then, and the
+        versions of other groups' snapshots, `reads`.
+        """
         moment = cut_off(day, self.compiled.zone)
-        read = {}
+        commits = {}
         for source in self._sources(group):
             if until is None:
-                read[source] = self._running[source].at(moment)
+                commits[source] = self._running[source].at(moment)
             else:
                 some = [c for c in self.commits[source] if c.version <= until.get(source, -1)]
-                read[source] = _Running.of(some).at(moment)
-        return self._hashed(group, day, read)
+                commits[source] = _Running.of(some).at(moment)
+        return self._hashed(group, day, commits, reads)
 
-    def version_with_hindsight(self, group: str, day: date) -> str:
-        """The hash of the definition's version, the calendar, and every newest commit: all that is known counts."""
-        return self._hashed(group, day, self.newest(group))
+    def version_with_hindsight(self, group: str, day: date, reads: Mapping[str, str] = EMPTY) -> str:
+        """The hash of the definition's version, the calendar, and everything that was ever taken in: all that is known counts."""
+        return self._hashed(group, day, self.newest(group), reads)
 
-    def reasons(self, made: Snapshot, *, within: bool) -> Iterator[str]:
+    def reasons(self, made: Snapshot, reads: Mapping[str, str] = EMPTY, *, within: bool) -> Iterator[str]:
         """Why a day that was made says something else than it should; none where it couldn't have known better.
 
         `within`: the day lies within the restatement horizon.
         """
-        group = self.compiled.groups[made.group]
-        if made.definition != group.version:
+        if made.definition != self.compiled.group(made.group).version:
             yield "its definition changed"
-        elif not made.stands_for(self.version_of(made.group, made.day, until=made.curated)):
+        elif not made.stands_for(self.version_of(made.group, made.day, made.groups, until=made.curated)):
             yield "the engine changed"
         moment = cut_off(made.day, self.compiled.zone)
         for source in self._sources(made.group):
@@ -139,17 +184,21 @@ class Ledgers:
                 yield f"{source}: {_named(files)} came later, with rows that were known by then"
             elif within:
                 yield f"{source}: {_named(files)} came later, with rows of that time"
+        for group, version in reads.items():
+            if made.groups.get(group) != version:
+                yield f"{group} has another version of that day"
 
     @cached_property
     def _running(self) -> dict[str, _Running]:
         return {source: _Running.of(commits) for source, commits in self.commits.items()}
 
     def _sources(self, group: str) -> tuple[str, ...]:
-        return self.compiled.sources_of(self.compiled.groups[group])
+        return self.compiled.sources_of(self.compiled.group(group))
 
-    def _hashed(self, group: str, day: date, read: Mapping[str, int]) -> str:
-        version = self.compiled.groups[group].version
-        meaning = [ENGINE, version, self.compiled.zone, day.isoformat(), sorted(read.items())]
+    def _hashed(self, group: str, day: date, commits: Mapping[str, int], reads: Mapping[str, str]) -> str:
+        version = self.compiled.group(group).version
+        meaning: list[object] = [ENGINE, version, self.compiled.zone, day.isoformat(), sorted(commits.items())]
+        meaning += [sorted(reads.items())] if reads else []
         return hashlib.sha256(json.dumps(meaning).encode()).hexdigest()[:16]
 
 

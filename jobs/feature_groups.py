@@ -10,28 +10,28 @@ if TYPE_CHECKING:
     from conf.specs import ColumnType
     from stores.feature_groups import WantedFeatureGroup
     from stores.protocols import FeatureType
-    from transforms.feature_group import CompiledGroup
+    from transforms.feature_group import AnyGroup
 
 
-def features_of(group: CompiledGroup) -> dict[str, FeatureType]:
+def features_of(group: AnyGroup) -> dict[str, FeatureType]:
     """Every feature of a group as the Feature Store types it, in the order in which a new feature group has them."""
     first: dict[str, FeatureType] = {group.entity: "String", "event_time": "String", "has_history": "Integral"}
     last: dict[str, FeatureType] = {"as_of": "String", "time_zone": "String", "snapshot_version": "String"}
     return first | {column.name: _feature_type(column.type) for column in group.columns} | last
 
 
-def online_features(group: CompiledGroup) -> dict[str, FeatureType]:
+def online_features(group: AnyGroup) -> dict[str, FeatureType]:
     """Those that are sent online."""
     online = {group.entity, "event_time", "has_history", *(column.name for column in group.columns if column.online)}
     return {name: kind for name, kind in features_of(group).items() if name in online}
 
 
-def is_online(group: CompiledGroup) -> bool:
+def is_online(group: AnyGroup) -> bool:
     """A group none of whose columns is online has no online store."""
     return any(column.online for column in group.columns)
 
 
-def wanted_feature_group(group: CompiledGroup, settings: Settings) -> WantedFeatureGroup:
+def wanted_feature_group(group: AnyGroup, settings: Settings) -> WantedFeatureGroup:
     """The feature group that a definition asks for."""
     from stores.feature_groups import WantedFeatureGroup
     from stores.protocols import FeatureDefinition

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from stores.offline import FitRows, OfflineDay, OfflineFile
     from stores.protocols import FeatureType, WriteOutcome
     from stores.sending import Sending
-    from transforms.feature_group import Compiled, CompiledGroup
+    from transforms.feature_group import AnyGroup, Compiled
 
 MOST_DEAD_LETTERS = 0.0
 """The share of the records sent beyond which a run with dead letters fails."""
@@ -146,7 +146,7 @@ def run(
     Raises: InputError for a day not computed or not judged; PublishError when counts don't add up, or a store refuses.
     """
     there = targets(settings, list(days))
-    works = [GroupWork.of(compiled.groups[name], asked, lake, there.get(name)) for name, asked in days.items()]
+    works = [GroupWork.of(compiled.group(name), asked, lake, there.get(name)) for name, asked in days.items()]
     for work in works:
         work.check()
     if not any(work.has_work() for work in works):
@@ -384,7 +384,7 @@ class _Publisher:
 
     # ---- both
 
-    def _fit_rows(self, group: CompiledGroup, day: Day) -> FitRows:
+    def _fit_rows(self, group: AnyGroup, day: Day) -> FitRows:
         from stores.offline import FitRows
 
         return FitRows(self.lake.storage, group.entity, day.verdict.quarantine_file if day.verdict else None)
@@ -417,7 +417,7 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
         return Summary("ingest", run_id, tables={"would": [f"publish {item}" for item in unpublished]} | left_out)
     if not unpublished:
         return Summary("ingest", run_id, counts={"published": 0, "written": 0}, tables=left_out)
-    works = [GroupWork.of(compiled.groups[name], asked, lake, None) for name, asked in days.items()]
+    works = [GroupWork.of(compiled.group(name), asked, lake, None) for name, asked in days.items()]
     for work in works:
         work.check()
     verdicts = [known.verdict for work in works for known in work.found.values() if known.verdict is not None]

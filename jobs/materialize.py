@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -18,6 +18,7 @@ from jobs.due import Ledgers, Wanted, find_due, say_what_to_restate
 from jobs.request import Days, Request, Restating, add_days, read_request
 from jobs.summary import Summary, run_job
 from stores.snapshots import Kind, Restatement, Snapshot, SnapshotFile, SnapshotTable, sort_by_day
+from transforms.answer import snapshot_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -62,7 +63,7 @@ class MaterializeSummary:
 
 def tables_written(compiled: Compiled, groups: Collection[str], kind: Kind = "snapshots") -> list[str]:
     """The tables on which a run over these groups holds the lease."""
-    entities = {compiled.groups[group].entity for group in groups}
+    entities = {compiled.groups[group].entity for group in groups if group in compiled.groups}
     return [*(f"facts/{entity}" for entity in sorted(entities)), *(f"{kind}/{group}" for group in groups)]
 
 
@@ -83,17 +84,21 @@ def run(
     """Make what is missing of `days`, and again what should be restated: one Delta commit a group and day, oldest day first.
 
     Days already made are left alone, so a run that died is finished by the same call. A range is made in chunks of
-    `days_at_once` days: memory depends on the chunk, not on the range. The ledgers stand still only while facts are prepared.
+    `days_at_once` days: memory depends on the chunk, not on the range. The ledgers stand still only while facts are prepared,
+    or while a function reads them.
     Raises: LeaseError when another run writes the same tables; PublishError for a day on which no entity has a row.
     """
     made: list[Snapshot] = []
     confirmed: list[Snapshot] = []
-    with lake.hold(tables_written(compiled, days, kind), run_id, wait_seconds) as held:
+    with lake.hold(tables_written(compiled, days, kind), run_id, wait_seconds) as held, ExitStack() as held_on:
         leases = {lease.table: lease for lease in held}
-        with lake.hold(_ledgers_read(compiled, days), run_id, wait_seconds):
-            ledgers = Ledgers.of(compiled, list(days), lake)
+        with ExitStack() as stack:
+            stack.enter_context(lake.hold(_ledgers_read(compiled, days), run_id, wait_seconds))
+            ledgers = Ledgers.of(compiled, days, lake)
             due = find_due(ledgers, days, lake, restating=restating, horizon=horizon, kind=kind)
             readers = _prepare(compiled, due.make, lake, spark, progress)
+            if any(wanted.group in compiled.functions for wanted in due.make):
+                held_on.push(stack.pop_all())  # functions read the ledgers themselves
         maker = _Maker(compiled, ledgers, lake, spark, run_id, readers, leases, kind)
         if due.make:
             with progress.step("snapshots", total=len(due.make)) as step:
@@ -107,17 +112,18 @@ def run(
 
 
 def _ledgers_read(compiled: Compiled, groups: Collection[str]) -> list[str]:
-    return [f"curated/{source}" for group in groups for source in compiled.sources_of(compiled.groups[group])]
+    return [f"curated/{source}" for group in groups for source in compiled.sources_of(compiled.group(group))]
 
 
 def _prepare(
     compiled: Compiled, work: Sequence[Wanted], lake: Lake, spark: SparkSession, progress: Progress
 ) -> Mapping[str, BucketReader]:
-    if not work:
+    groups = [compiled.groups[wanted.group] for wanted in work if wanted.group in compiled.groups]
+    if not groups:
         return {}
     from jobs.prepare_facts import bring_up_to_date
 
-    streams = dict.fromkeys(stream for wanted in work for stream in compiled.groups[wanted.group].streams)
+    streams = dict.fromkeys(stream for group in groups for stream in group.streams)
     return bring_up_to_date(compiled, streams, lake, spark, progress)
 
 
@@ -142,10 +148,24 @@ class _Maker:
     kind: Kind
 
     def make(self, work: Sequence[Wanted]) -> Iterator[tuple[Snapshot, bool]]:
-        """Answer, compare with what is current, commit: each version, oldest day first, and whether the current one stands."""
+        """Answer, compare with what is current, commit: each version, oldest day first, and whether the current one stands.
+
+        Functions come after the groups that they read, and find out which versions of these there are then.
+        """
+        yield from self._commit([wanted for wanted in work if wanted.group in self.compiled.groups], self._answer)
+        functions = {wanted.group for wanted in work if wanted.group in self.compiled.functions}
+        for name in self.ledgers.in_order(functions):
+            for wanted in work:
+                if wanted.group == name and (refreshed := self._refreshed(wanted)):
+                    yield from self._commit([refreshed], self._call)
+
+    def _commit(
+        self, work: Sequence[Wanted], compute: Callable[[Sequence[Wanted]], dict[Wanted, tuple[SnapshotFile, ...]]]
+    ) -> Iterator[tuple[Snapshot, bool]]:
         kept = {wanted: found for wanted in work if (found := self._table(wanted).find(wanted.day, wanted.version))}
-        answered = self._answer([wanted for wanted in work if wanted not in kept])
-        versions = {wanted: self._version(wanted, kept[wanted].files if wanted in kept else answered[wanted]) for wanted in work}
+        files = {wanted: found.files for wanted, found in kept.items()}
+        files |= compute([wanted for wanted in work if wanted not in kept])
+        versions = {wanted: self._version(wanted, files[wanted]) for wanted in work}
         restatements = self._compare(versions)
         for wanted in work:
             table, lease = self._table(wanted), self.leases[f"{self.kind}/{wanted.group}"]
@@ -159,10 +179,34 @@ class _Maker:
             if wanted in kept:
                 table.restore(made, lease)
             else:
-                from transforms.answer import snapshot_schema
-
-                table.commit(made, snapshot_schema(self.compiled.groups[made.group]), lease)
+                table.commit(made, snapshot_schema(self.compiled.group(made.group)), lease)
             yield made, False
+
+    def _refreshed(self, wanted: Wanted) -> Wanted | None:
+        """With the version that comes of the snapshots as they are now; None where the current one stands for it."""
+        reads = {name: snapshot.version for name, snapshot in self._reads(wanted).items()}
+        if self.kind == "hindsight":
+            return replace(wanted, version=self.ledgers.version_with_hindsight(wanted.group, wanted.day, reads))
+        version = self.ledgers.version_of(wanted.group, wanted.day, reads)
+        if wanted.current is not None and wanted.current.stands_for(version):
+            return None
+        return replace(wanted, version=version)
+
+    def _reads(self, wanted: Wanted) -> dict[str, Snapshot]:
+        """The snapshots of the day that a function is given."""
+        tables = {name: SnapshotTable(self.lake.storage, name, self.kind) for name in self.ledgers.groups_read(wanted.group)}
+        return {name: found for name, table in tables.items() if (found := table.current(wanted.day)) is not None}
+
+    def _call(self, work: Sequence[Wanted]) -> dict[Wanted, tuple[SnapshotFile, ...]]:
+        from jobs.function_groups import FunctionCall
+
+        files = {}
+        for wanted in work:
+            self._table(wanted).remove_leftovers(wanted.day, wanted.version)
+            group, reads = self.compiled.functions[wanted.group], self._reads(wanted)
+            call = FunctionCall(group, wanted.day, wanted.version, reads, self.compiled, self.lake, self.spark, self.kind)
+            files[wanted] = call.run()
+        return files
 
     def _table(self, wanted: Wanted) -> SnapshotTable:
         return SnapshotTable(self.lake.storage, wanted.group, self.kind)
@@ -190,10 +234,11 @@ class _Maker:
             group=wanted.group,
             as_of=wanted.day.isoformat(),
             version=wanted.version,
-            definition=self.compiled.groups[wanted.group].version,
+            definition=self.compiled.group(wanted.group).version,
             curated=self.ledgers.newest(wanted.group),
             run_id=self.run_id,
             files=files,
+            groups={name: snapshot.version for name, snapshot in self._reads(wanted).items()},
             kind=self.kind,
         )
 
@@ -207,7 +252,7 @@ class _Maker:
         for wanted, made in replacing.items():
             assert wanted.current is not None
             path = self._table(wanted).diff_path(wanted.day, wanted.current.version, wanted.version)
-            entity = self.compiled.groups[wanted.group].entity
+            entity = self.compiled.group(wanted.group).entity
             comparison = Comparison(self.lake.storage, entity, wanted.current, made, wanted.reasons, path)
             calls.append(partial(Comparison.restatement, comparison))
         told = run_in_tasks(self.spark, calls)
@@ -233,7 +278,7 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
     request = read_request(arguments)
     request.say_who_is_left_out()
     due = find_due(
-        Ledgers.of(request.compiled, request.groups, request.lake),
+        Ledgers.of(request.compiled, request.days, request.lake),
         request.days,
         request.lake,
         restating=request.restating,

@@ -117,7 +117,7 @@ class Pipeline:
 
         request = self.request
         files = curate.pending_files(request.catalogue.sources, request.settings.raw, request.lake)
-        ledgers = Ledgers.of(request.compiled, request.groups, request.lake)
+        ledgers = Ledgers.of(request.compiled, request.days, request.lake)
         due = find_due(ledgers, request.days, request.lake, restating=request.restating, horizon=request.horizon)
         to_make = {(wanted.group, wanted.day) for wanted in due.make}
         days = self._days_to_publish(to_make, due.to_restate)
@@ -238,7 +238,7 @@ class Pipeline:
                 days[group] |= set(some)
         for wanted in to_restate:
             assert wanted.current is not None
-            if wanted.current.definition != request.compiled.groups[wanted.group].version:
+            if wanted.current.definition != request.compiled.group(wanted.group).version:
                 days[wanted.group].discard(wanted.day)
         return {group: tuple(sorted(some)) for group, some in days.items() if some}
 

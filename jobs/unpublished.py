@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stores.lake import Lake
     from stores.published import Published, Target
     from stores.snapshots import Snapshot
-    from transforms.feature_group import Compiled, CompiledGroup
+    from transforms.feature_group import AnyGroup, Compiled
 
 DATABASE = "feature_store.sqlite"
 """The embedded Feature Store's file in its folder."""
@@ -50,7 +50,7 @@ def pending(compiled: Compiled, days: Days, lake: Lake, settings: Settings) -> l
     there = targets(settings, list(days))
     result = []
     for name, asked in days.items():
-        work = GroupWork.of(compiled.groups[name], asked, lake, there.get(name))
+        work = GroupWork.of(compiled.group(name), asked, lake, there.get(name))
         offline = work.due_offline()
         newest = work.due_online()
         online = [newest.snapshot.day] if newest else []
@@ -85,7 +85,7 @@ class Day:
     fit: bool
 
     @classmethod
-    def of(cls, group: CompiledGroup, day: date, lake: Lake) -> Day | None:
+    def of(cls, group: AnyGroup, day: date, lake: Lake) -> Day | None:
         """None for a day that was never made."""
         from stores.snapshots import SnapshotTable
 
@@ -114,7 +114,7 @@ class Day:
 class GroupWork:
     """A group's days, what is known of each, and the feature group they go to (None: not created yet)."""
 
-    group: CompiledGroup
+    group: AnyGroup
     days: tuple[date, ...]
     found: Mapping[date, Day]
     log: Published
@@ -122,7 +122,7 @@ class GroupWork:
     lake: Lake
 
     @classmethod
-    def of(cls, group: CompiledGroup, days: Sequence[date], lake: Lake, target: Target | None) -> GroupWork:
+    def of(cls, group: AnyGroup, days: Sequence[date], lake: Lake, target: Target | None) -> GroupWork:
         from stores.published import Published
 
         found = {day: known for day in days if (known := Day.of(group, day, lake)) is not None}

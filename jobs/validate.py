@@ -115,7 +115,7 @@ def load_rules(folder: str | Path | None, catalogue: Catalogue, compiled: Compil
     from expectations.suites import kept_columns
 
     tables = []
-    for group in compiled.groups.values():
+    for group in map(compiled.group, [*compiled.groups, *compiled.functions]):
         columns: dict[str, ColumnType] = {group.entity: "string", "has_history": "boolean"}
         tables.append(Table("group", group.name, columns | {column.name: column.type for column in group.columns}))
     for source in catalogue.sources.values():
@@ -160,7 +160,7 @@ def run(
     judge = _Judge(catalogue, compiled, written, lake, settings)
     when = now or datetime.now(UTC)
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.as_of, snapshot.group))
-    names = sorted({name for s in ordered for name in compiled.sources_of(compiled.groups[s.group])})
+    names = sorted({name for s in ordered for name in compiled.sources_of(compiled.group(s.group))})
     newest_cut_off = max((moment(cut_off(s.day, compiled.zone)) for s in ordered), default=when)
     made = 0
     sources: list[Verdict] = []
@@ -263,7 +263,7 @@ class _Judge:
         from transforms.calendar import cut_off, iso_utc
 
         return group_suite(
-            self.compiled.groups[snapshot.group],
+            self.compiled.group(snapshot.group),
             self.catalogue.group(snapshot.group),
             self.catalogue.sources,
             event_time=iso_utc(cut_off(snapshot.day, self.compiled.zone)),
@@ -304,7 +304,7 @@ class _Judge:
     def _source_failures(self, group: str) -> tuple[Broken, ...]:
         """Critical rules that the newest rows of a source break which the group reads."""
         found = []
-        for name in self.compiled.sources_of(self.compiled.groups[group]):
+        for name in self.compiled.sources_of(self.compiled.group(group)):
             verdict = _read(self.lake, _source_path(name))
             if verdict is not None:
                 found += [Broken(f"source {name}, {b.rule}", b.severity, b.expected, b.found, b.count) for b in verdict.critical]

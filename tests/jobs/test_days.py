@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,29 @@ def whole(lake: Path, group: str, day: date) -> list[tuple[Any, ...]]:
     return duckdb.sql(f"select * exclude (as_of, snapshot_version) from read_parquet({files}) order by 1").fetchall()
 
 
+PORTFOLIO: dict[str, Any] = {
+    "name": "portfolio",
+    "record_identifier": "portfolio_id",
+    "function": "portfolio_by_hand:planned",
+    "reads": {"sources": ["plans"], "groups": ["customer_plans"]},
+    "columns": {"customers": "integer", "planned": "money"},
+}
+CODE = """
+from pyspark.sql import functions as F
+
+def planned(frames, as_of, cut_off):
+    whole = frames["plans"].agg(F.sum("amount").alias("planned"))
+    return frames["customer_plans"].agg(F.count("*").alias("customers")).crossJoin(whole).withColumn("portfolio_id", F.lit("all"))
+"""
+
+
 @pytest.fixture(scope="module")
-def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_conf(tmp_path_factory.mktemp("conf"), PLANS_DAILY, FEES_WEEKLY)
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("conf")
+    (folder / "portfolio_by_hand.py").write_text(CODE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield write_conf(folder, PLANS_DAILY, FEES_WEEKLY, PORTFOLIO)
 
 
 @pytest.fixture
@@ -94,12 +116,24 @@ def test_a_day_that_a_backfill_makes_is_the_one_that_the_daily_run_makes(spark, 
         2,
     )
     for day in map(date.fromisoformat, days):
-        assert whole(ranged, "customer_plans", day) == whole(daily, "customer_plans", day)
+        for group in ("customer_plans", "portfolio"):
+            assert whole(ranged, group, day) == whole(daily, group, day)
     assert whole(ranged, "customer_fees", date(2025, 9, 28)) == whole(daily, "customer_fees", date(2025, 9, 28))
     # Of bob: p3 lies on the 24th by a microsecond; p4 counts from the first day on which it was known, for as long as its window.
     assert [amounts(ranged, f"2025-09-{day}").get("bob") for day in (23, 24, 27, 28)] == [
         None, (1, "40.00"), (1, "40.00"), (2, "120.00"),
     ]  # fmt: skip
+    # A function's rows are a group's like any other: judged and published.
+    assert whole(ranged, "portfolio", date(2025, 9, 28))[0][4:] == (2, Decimal("150.00"))
+    for job in (validate, ingest):
+        code, summary, seen = run(
+            capsys, job, *common, "--lake", str(ranged), "--groups", "portfolio", "--from", "2025-09-20", "--to", "2025-09-21"
+        )
+        assert code == 0, seen
+    assert summary["counts"] | {"bytes": 0} == {
+        "rows": 2, "published": 2, "quarantined": 0, "held_back": 0, "files": 2, "bytes": 0,
+        "sent": 1, "written": 1, "skipped": 0, "retried": 0, "dead_lettered": 0,
+    }  # fmt: skip
 
 
 def test_what_came_late_is_told_restated_and_published_beside_what_was_served(

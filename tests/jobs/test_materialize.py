@@ -18,6 +18,7 @@ from conf.errors import LeaseError, PublishError
 from jobs import materialize
 from jobs.answer_buckets import BucketTask
 from jobs.due import what_to_restate
+from jobs.function_groups import FunctionCall
 from jobs.materialize import MaterializeSummary, counts_of, table_summaries
 from jobs.progress import Progress
 from jobs.request import Days
@@ -240,6 +241,49 @@ def test_the_ledgers_may_grow_while_days_are_answered(bench: Bench, monkeypatch:
     assert [wanted.reasons for wanted in bench.run(SEPTEMBER[1], run_id="r2").to_restate] == [
         ("plans: plans/1.csv came later, with rows that were known by then",)
     ]
+
+
+def test_a_function_is_called_after_the_groups_that_it_reads_and_again_when_these_changed(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second day is restated, with it what was made of it; the third came out the same, and nothing follows from that."""
+    (tmp_path / "summing_by_hand.py").write_text("def summed(frames, as_of, cut_off): ...")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    function = {
+        "name": "portfolio", "record_identifier": "portfolio_id", "function": "summing_by_hand:summed",
+        "reads": {"groups": ["customer_plans"]}, "columns": {"plans": "integer"},
+    }  # fmt: skip
+    _, compiled = catalogue_of(function, PLANS_DAILY)
+    called: list[str] = []
+
+    def summed(call: FunctionCall) -> tuple[SnapshotFile, ...]:
+        called.append(call.day.isoformat())
+        schema, day = snapshot_schema(call.group), call.day.isoformat()
+        (read,) = call.reads.values()
+        tables = [pq.read_table(bench.lake.uri(file.path), partitioning=None) for file in read.files]
+        row = {"portfolio_id": "all", "event_time": "t", "time_zone": ZONE, "has_history": True}
+        row |= {"plans": sum(table["plan_count_7d"].to_pylist()[0] for table in tables)}
+        with DayWriter(bench.lake.storage, "portfolio", {day: call.version}, schema) as writer:
+            writer.write(day, pa.Table.from_pylist([row], schema=schema))
+            return tuple(file for _, file in writer.close())
+
+    monkeypatch.setattr(FunctionCall, "run", summed)
+    days = dict.fromkeys(("portfolio", "customer_plans"), SEPTEMBER[:3])
+    first = bench.run(groups=days, compiled=compiled)
+    assert [(s.group, s.day.day) for s in first.made] == [
+        *(("customer_plans", day) for day in (1, 2, 3)), *(("portfolio", day) for day in (1, 2, 3)),
+    ]  # fmt: skip
+    assert first.made[-1].groups == {"customer_plans": first.made[2].version}
+
+    called.clear()
+    took_in(bench.lake, "plans", ["2025-08-01T00:00:00Z", "2025-09-01T16:00:00.000001Z"])
+    bench.says = lambda day: {"ann": 5 if day == SEPTEMBER[1] else 1}
+    second = bench.run(groups=days, compiled=compiled, run_id="r2")
+    assert [(s.group, s.day.day, s.restates and s.restates.values) for s in second.made] == [
+        ("customer_plans", 2, {"plan_count_7d": 1}), ("portfolio", 2, {"plans": 1}),
+    ]  # fmt: skip
+    assert ([s.as_of for s in second.confirmed], called) == (["2025-09-03"], ["2025-09-02"])
+    assert bench.run(groups=days, compiled=compiled, run_id="r3").made == ()
 
 
 def test_hindsight_lies_in_a_table_of_its_own(bench: Bench) -> None:

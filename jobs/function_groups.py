@@ -1,0 +1,220 @@
+"""Groups that a Python function makes: called with what counts at T, its answer held against its definition, and written."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from conf.errors import DefinitionError, InputError
+from transforms.calendar import cut_off, iso_utc, moment
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import DataType
+
+    from conf.specs import ColumnType
+    from stores.lake import Lake
+    from stores.snapshots import Kind, Snapshot, SnapshotFile
+    from stores.storage import Storage
+    from transforms.feature_group import Compiled, CompiledFunctionGroup
+
+_EXAMPLES = 3
+_CASTS: Mapping[ColumnType, str] = {
+    "string": "string",
+    "integer": "bigint",
+    "number": "double",
+    "money": "decimal(28,2)",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp",
+}
+
+
+@dataclass(frozen=True)
+class FunctionCall:
+    """One version of a function group's day, to be made. `reads`: the snapshots of that day that it is given, by group."""
+
+    group: CompiledFunctionGroup
+    day: date
+    version: str
+    reads: Mapping[str, Snapshot]
+    compiled: Compiled
+    lake: Lake
+    spark: SparkSession
+    kind: Kind
+
+    def run(self) -> tuple[SnapshotFile, ...]:
+        """Call the function, check what it gives, and write it, in Spark's workers.
+
+        Raises: InputError for a group that it reads without a snapshot of the day; DefinitionError when the function fails, or
+        gives other columns than it declares, or an identifier twice or never.
+        """
+        from pyspark.errors import PySparkException
+
+        self._check_reads()
+        rows = self._checked(self._call()).persist()
+        try:
+            self._check_identifiers(rows)
+            return self._write(rows)
+        except PySparkException as problem:  # Spark calls a function's own code only now
+            raise self._failed(problem) from problem
+        finally:
+            rows.unpersist()
+
+    @property
+    def _name(self) -> str:
+        return f"{self.group.name}: {self.group.module}:{self.group.function}"
+
+    def _check_reads(self) -> None:
+        for name in self.group.groups:
+            if name not in self.reads:
+                raise InputError(
+                    f"{self.group.name} reads the snapshot of {name}, and there is none as of {self.day}; "
+                    f"make it too: etr materialize --as-of {self.day} --groups {name},{self.group.name}"
+                )
+
+    def _call(self) -> DataFrame:
+        from pyspark.sql import DataFrame as SparkDataFrame
+
+        from stores.snapshots import SnapshotTable
+        from transforms.as_of import as_of
+
+        instant = cut_off(self.day, self.compiled.zone)
+        frames: dict[str, DataFrame] = {}
+        for name in self.group.sources:
+            rows = self.lake.curated(name).read(self.spark)
+            if rows is None:
+                raise InputError(f"{self.group.name} reads the ledger {name}, and there is none; take it in: etr curate")
+            frames[name] = as_of(rows, source=self.compiled.sources[name], cut_off=instant)
+        for name, snapshot in self.reads.items():
+            frames[name] = SnapshotTable(self.lake.storage, name, self.kind).read(self.spark, snapshot)
+        try:
+            function: Callable[..., Any] = getattr(importlib.import_module(self.group.module), self.group.function)
+            given = function(frames, self.day, moment(instant))
+        except Exception as problem:
+            raise self._failed(problem) from problem
+        if not isinstance(given, SparkDataFrame):
+            raise DefinitionError(f"{self._name} gave {type(given).__name__}; it must give a Spark DataFrame")
+        return given
+
+    def _failed(self, problem: Exception) -> DefinitionError:
+        return DefinitionError(f"{self._name} failed as of {self.day}: {type(problem).__name__}: {problem}")
+
+    def _checked(self, given: DataFrame) -> DataFrame:
+        """The columns of a snapshot, in order, in their types."""
+        from pyspark.sql import functions as F
+
+        types: dict[str, ColumnType] = {self.group.entity: "string"}
+        types |= {column.name: column.type for column in self.group.columns}
+        there = {field.name: field.dataType for field in given.schema.fields}
+        problems = []
+        if missing := [name for name in types if name not in there]:
+            problems.append(f"it gives no {', '.join(missing)}")
+        if extra := [name for name in there if name not in types]:
+            problems.append(f"it gives {', '.join(extra)}, which the definition doesn't declare")
+        if twice := sorted({name for name in given.columns if given.columns.count(name) > 1}):
+            problems.append(f"it gives {', '.join(twice)} more than once")
+        for name, kind in types.items():
+            if name in there and not _fits(there[name], kind):
+                problems.append(f"{name} is {there[name].simpleString()}, declared as {kind}: cast it to {_CASTS[kind]}")
+        if problems:
+            raise DefinitionError(f"{self._name} doesn't give what its definition says: {'; '.join(problems)}")
+        event_time = iso_utc(cut_off(self.day, self.compiled.zone))
+        own = [
+            F.lit(event_time).alias("event_time"),
+            F.lit(self.compiled.zone).alias("time_zone"),
+            F.lit(True).alias("has_history"),
+        ]
+        cast = {name: F.col(f"`{name}`").cast(_CASTS[kind]).alias(name) for name, kind in types.items()}
+        return given.select(cast.pop(self.group.entity), *own, *cast.values())
+
+    def _check_identifiers(self, rows: DataFrame) -> None:
+        from pyspark.sql import functions as F
+
+        entity = self.group.entity
+        wrong = rows.groupBy(entity).count().where((F.col("count") > 1) | F.col(entity).isNull())
+        found = wrong.orderBy(F.desc("count"), entity).limit(_EXAMPLES + 1).collect()
+        if not found:
+            return
+        told = [f"{'null' if row[entity] is None else repr(row[entity])} {row['count']:,} times" for row in found[:_EXAMPLES]]
+        more = " and others" if len(found) > _EXAMPLES else ""
+        raise DefinitionError(
+            f"{self._name} must give one row for each {entity}, and none without: "
+            f"as of {self.day} it gives {', '.join(told)}{more}"
+        )
+
+    def _write(self, rows: DataFrame) -> tuple[SnapshotFile, ...]:
+        from stores.snapshots import SnapshotFile
+        from transforms.answer import snapshot_schema
+
+        files = 4 * self.spark.sparkContext.defaultParallelism
+        write = partial(
+            _write_rows,
+            storage=self.lake.storage,
+            group=self.group.name,
+            as_of=self.day.isoformat(),
+            version=self.version,
+            schema=snapshot_schema(self.group),
+            kind=self.kind,
+        )
+        told = rows.coalesce(files).mapInArrow(write, "told string").collect()
+        written = (SnapshotFile(**json.loads(row["told"])) for row in told)
+        return tuple(sorted(written, key=lambda file: file.path))
+
+
+def in_order(groups: Iterable[CompiledFunctionGroup]) -> list[CompiledFunctionGroup]:
+    """Each after those that it reads. Raises DefinitionError for groups that wait for one another."""
+    waiting = {group.name: group for group in groups}
+    ordered: list[CompiledFunctionGroup] = []
+    while waiting:
+        ready = [group for group in waiting.values() if not any(name in waiting for name in group.groups)]
+        if not ready:
+            raise DefinitionError(f"{', '.join(waiting)} read one another's snapshots; none of them can be made first")
+        ordered += ready
+        for group in ready:
+            del waiting[group.name]
+    return ordered
+
+
+def _fits(there: DataType, kind: ColumnType) -> bool:
+    """Whether a column can become its declared type without losing anything."""
+    from pyspark.sql import types as T
+
+    match kind:
+        case "string":
+            return isinstance(there, T.StringType)
+        case "integer":
+            return isinstance(there, T.ByteType | T.ShortType | T.IntegerType | T.LongType)
+        case "number":
+            return isinstance(there, T.DoubleType | T.FloatType)
+        case "money":
+            return isinstance(there, T.DecimalType) and there.scale <= 2 and there.precision - there.scale <= 26
+        case "boolean":
+            return isinstance(there, T.BooleanType)
+        case "date":
+            return isinstance(there, T.DateType)
+        case _:
+            return isinstance(there, T.TimestampType)
+
+
+def _write_rows(
+    batches: Iterable[pa.RecordBatch], *, storage: Storage, group: str, as_of: str, version: str, schema: pa.Schema, kind: Kind
+) -> Iterator[pa.RecordBatch]:
+    """Runs in a worker: one file of the day, told as JSON."""
+    import pyarrow
+
+    from stores.snapshots import DayWriter
+
+    with DayWriter(storage, group, {as_of: version}, schema, kind) as writer:
+        for batch in batches:
+            if len(batch):
+                arrays = [batch[field.name].cast(field.type) for field in schema]
+                writer.write(as_of, pyarrow.Table.from_arrays(arrays, schema=schema))
+        told: Sequence[str] = [json.dumps(asdict(file)) for _, file in writer.close()]
+    yield pyarrow.RecordBatch.from_pydict({"told": pyarrow.array(told, pyarrow.string())})
