@@ -199,12 +199,30 @@ def _days_asked(arguments: Namespace, groups: Iterable[str], last: date, lake: L
 
 
 def _missed(group: str, last: date, lake: Lake) -> tuple[date, ...]:
-    """The days after the newest that was made, up to the as-of day; that one alone where none was made, or a later one."""
+    """The days after the last one that is done with, up to the as-of day; that one alone where none was made, or a later one.
+
+    A day is done with when it is published or held back: one that was made by a run that died is among the days missed.
+    """
     from stores.snapshots import SnapshotTable
     from transforms.schedule import days_of_range
 
-    newest = max(SnapshotTable(lake.storage, group).days(), default=last)
-    return tuple(days_of_range(newest + timedelta(days=1), last)) or (last,)
+    made = [day for day in SnapshotTable(lake.storage, group).days() if day <= last]
+    if not made:
+        return (last,)
+    done = next((day for day in reversed(made) if _is_done_with(group, day, lake)), made[-1] - timedelta(days=1))
+    return tuple(days_of_range(done + timedelta(days=1), last)) or (last,)
+
+
+def _is_done_with(group: str, day: date, lake: Lake) -> bool:
+    from jobs.validate import verdict_of
+    from stores.published import Published
+    from stores.snapshots import SnapshotTable
+
+    snapshot = SnapshotTable(lake.storage, group).current(day)
+    verdict = verdict_of(lake, snapshot) if snapshot else None
+    if snapshot is None or verdict is None:
+        return False
+    return not verdict.passed or any(found.version == snapshot.version for found in Published(lake.storage, group).versions(day))
 
 
 def _on_schedule(catalogue: Catalogue, asked: Mapping[str, tuple[date, ...]], last: date) -> tuple[Days, dict[str, str]]:

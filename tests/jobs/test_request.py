@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from jobs import ingest, materialize, pipeline, validate
 from jobs.arguments import JobParser
 from jobs.prepare_facts import fact_table
 from jobs.request import Request, add_days, made_days, read_request
+from jobs.validate import Verdict
+from stores.published import Published, PublishedVersion
 from stores.snapshots import Snapshot, SnapshotFile, SnapshotTable
 from stores.storage import LocalStorage
 from tests.jobs.by_hand import FEES_WEEKLY, PLANS_DAILY, write_conf
@@ -88,17 +92,56 @@ def test_which_days_are_made_again(tmp_path, arguments, restating) -> None:
     assert request(tmp_path, *arguments.split()).restating == restating
 
 
-def test_days_missed_are_those_since_the_newest_of_each_group(tmp_path) -> None:
-    made(tmp_path, "customer_plans", "2025-09-01", "2025-10-04")
-    made(tmp_path, "customer_fees", "2025-09-21")  # the next Sundays: 28 September, 5 October
+def judged(tmp_path: Path, group: str, *some: str, passed: bool = True, published: bool = True) -> None:
+    """Days that were made and judged; published, too, where they passed."""
+    made(tmp_path, group, *some)
+    storage = LocalStorage(tmp_path / "lake")
+    for day in some:
+        status = "passed" if passed else "held_back"
+        verdict = Verdict(group, day, "v1", "a", status, 1, 0, None, "r", "r1", (), {})  # type: ignore[arg-type]
+        storage.write(f"snapshots/_verdicts/{group}/{day}/v1.json", json.dumps(asdict(verdict)).encode())
+        if passed and published:
+            version = PublishedVersion("v1", "table", "t", "2025-10-08T00:00:00+00:00", 1, 0, (), "r1")
+            Published(storage, group).add(date.fromisoformat(day), version)
+
+
+def test_days_missed_are_those_since_the_newest_that_each_group_is_done_with(tmp_path) -> None:
+    judged(tmp_path, "customer_plans", "2025-09-01", "2025-10-04")
+    judged(tmp_path, "customer_fees", "2025-09-21")  # the next Sundays: 28 September, 5 October
     assert days(request(tmp_path, "--catch-up")) == {
         "customer_plans": ["2025-10-05", "2025-10-06", "2025-10-07"],
         "customer_fees": ["2025-09-28", "2025-10-05"],
     }  # plans_monthly was never made, and the as-of day isn't on its schedule
-    made(tmp_path, "customer_plans", "2025-10-07")
-    assert days(request(tmp_path, "--catch-up", "--groups", "customer_plans")) == {"customer_plans": ["2025-10-07"]}
-    asked = request(tmp_path, "--catch-up", "--as-of", "2025-10-06", "--groups", "customer_plans")
-    assert days(asked) == {"customer_plans": ["2025-10-06"]}
+
+
+@pytest.mark.parametrize(
+    ("standing", "expected"),
+    [
+        ("published", [7]),  # nothing is missed: the day itself
+        ("held back", [7]),
+        ("passed", [5, 6, 7]),  # by a run that died before it published them
+        ("made", [5, 6, 7]),
+    ],
+)
+def test_days_that_a_run_made_before_it_died_are_missed_too(tmp_path, standing, expected) -> None:
+    judged(tmp_path, "customer_plans", "2025-10-04")
+    some = ("2025-10-05", "2025-10-06", "2025-10-07")
+    if standing == "made":
+        made(tmp_path, "customer_plans", *some)
+    else:
+        judged(tmp_path, "customer_plans", *some, passed=standing != "held back", published=standing == "published")
+    found = days(request(tmp_path, "--catch-up", "--groups", "customer_plans"))["customer_plans"]
+    assert found == [f"2025-10-0{day}" for day in expected]
+
+
+def test_days_missed_before_a_later_one_and_after_none_that_was_published(tmp_path) -> None:
+    judged(tmp_path, "customer_plans", "2025-10-02", "2025-10-07")
+    asked = request(tmp_path, "--catch-up", "--as-of", "2025-10-04", "--groups", "customer_plans")
+    assert days(asked) == {"customer_plans": ["2025-10-03", "2025-10-04"]}
+    made(tmp_path, "plans_monthly", "2025-06-30", "2025-07-31")  # the newest that was made, and those since
+    assert days(request(tmp_path, "--catch-up", "--groups", "plans_monthly")) == {
+        "plans_monthly": ["2025-07-31", "2025-08-31", "2025-09-30"]
+    }
 
 
 @pytest.mark.parametrize(
