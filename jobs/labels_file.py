@@ -90,8 +90,8 @@ def _format_of(uri: str) -> Format:
 def _columns(entity: str, spec: TrainingSet, catalogue: Catalogue, settings: Settings) -> LabelColumns:
     """The entity is read as the ledgers have it: an integer as one, and hashed where they know it by its hash only."""
     spine = catalogue.group(next(iter(spec.features))).spine
-    source = catalogue.sources.get(spine or "")
-    known = source.columns.get(spec.record_identifier) if source else None
+    sources = sorted(catalogue.sources.values(), key=lambda source: source.name != spine)  # a union has none of its own
+    known = next((s.columns[spec.record_identifier] for s in sources if spec.record_identifier in s.columns), None)
     is_hashed = known is not None and known.personal == "hmac"
     return LabelColumns(
         entity=entity,

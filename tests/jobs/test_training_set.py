@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import hmac
 import json
 import shutil
 from decimal import Decimal
@@ -17,9 +19,15 @@ import pytest
 import yaml
 from deltalake import DeltaTable
 
+from conf.catalogue import Catalogue
+from conf.settings import load_settings
+from conf.specs import FeatureGroup, Source
+from conf.training_sets import TrainingSet
 from jobs import curate, session, training_set
+from jobs.labels_file import open_labels
 from stores.lake import Lake
 from tests.jobs.by_hand import FEES_WEEKLY, PLANS_DAILY, write_conf
+from tests.jobs.by_hand import PLANS as PLANS_SOURCE
 
 PLANS = """\
 plan_id,customer_id,amount,created_at,recorded_at
@@ -310,6 +318,29 @@ def test_wrong_use(conf, tmp_path, capsys, monkeypatch, arguments, text, code, m
     assert (found, summary["status"]) == (code, "failed")
     assert summary["error"].startswith(message.replace("{labels}", labels))
     assert summary["error"] in seen
+
+
+@pytest.mark.parametrize(
+    ("column", "entity", "known"),
+    [
+        ({"type": "string"}, "customer_id", "007"),
+        ({"type": "string"}, "entity", "007"),
+        ({"type": "integer"}, "customer_id", "7"),
+        ({"type": "string", "personal": "hmac"}, "customer_id", hmac.new(b"secret", b"007", hashlib.sha256).hexdigest()),
+    ],
+)
+def test_entities_are_read_as_the_ledgers_know_them(tmp_path, monkeypatch, column, entity, known) -> None:
+    monkeypatch.setenv("ETR_HMAC_KEY", "secret")
+    columns = PLANS_SOURCE["columns"] | {"customer_id": column}
+    sources = {"plans": Source.model_validate(PLANS_SOURCE | {"columns": columns})}
+    catalogue = Catalogue(sources, {"customer_plans": FeatureGroup.model_validate(PLANS_DAILY)})
+    spec = TrainingSet.model_validate({"name": "x", "record_identifier": "customer_id", "features": {"customer_plans": "all"}})
+    (tmp_path / "labels.csv").write_text(f"{entity},time,target,more\n007,2025-09-21,1,x\n")
+    notes: list[str] = []
+    file = open_labels(str(tmp_path / "labels.csv"), spec, catalogue, load_settings("local"))
+    [checked] = file.read(notes)
+    assert checked.labels["_entity"].to_pylist() == [known]
+    assert notes == ["columns that the training set doesn't declare, passed over: more"]
 
 
 def test_a_ledger_that_is_not_there(conf, tmp_path, capsys, monkeypatch) -> None:

@@ -192,6 +192,16 @@ def test_what_is_refused(tmp_path, old, new, message):
     assert told == message or (message.endswith(": ") and told.startswith(message))
 
 
+def test_what_is_made_from_another_groups_column_is_refused_as_well(tmp_path, monkeypatch):
+    more = "  - {name: is_young, expr: \"customer_profile.born > date '1990-01-01'\"}\n"
+    monkeypatch.setitem(GROUPS, "customer_orders", GROUPS["customer_orders"] + more)
+    with pytest.raises(DefinitionError) as problem:
+        compiled(tmp_path, SET.replace("    - order_count\n", "    - is_young\n"))
+    assert str(problem.value) == (
+        f"order_default.yaml:5: customer_orders.is_young is made from customer_profile.born, which {FORBIDDEN}"
+    )
+
+
 def test_a_file_of_labels_has_a_period_too(tmp_path):
     """Which one it is only the labels know; a feature that looks ahead of T is refused all the same."""
     text = "name: order_default\nrecord_identifier: customer_id\nfeatures: {customer_orders: [due_next]}\n"
