@@ -19,6 +19,7 @@ _CODE = Path(__file__).resolve().parent.parent
 # On every platform.
 _COMMON = {
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.analyzer.maxIterations": "1000",  # definitions may nest deeper than Spark's 100 rounds resolve
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.databricks.delta.snapshotPartitions": "2",
