@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -224,10 +224,3 @@ def read_labels(storage: Storage, paths: Iterable[str], schema: pa.Schema) -> pa
         with storage.open_input(path) as stream:
             parts.append(pq.read_table(stream, columns=schema.names, use_threads=False).cast(schema))
     return pa.concat_tables(parts)
-
-
-def rows_of(storage: Storage, files: Iterable[TrainingFile]) -> Iterator[pa.Table]:
-    """The rows of each file, in order."""
-    for file in files:
-        with storage.open_input(file.path) as stream:
-            yield pq.read_table(stream)
