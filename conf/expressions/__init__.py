@@ -14,7 +14,7 @@ from sqlglot import exp
 from conf.errors import EnvironmentProblem
 from conf.expressions.compiler import Call, Compiler
 from conf.expressions.grammar import read, written
-from conf.expressions.values import ExpressionError, UnknownColumnError, Value, column, finite
+from conf.expressions.values import BY_ZERO, NO_ANSWER, ExpressionError, UnknownColumnError, Value, column, finite
 from conf.specs import ColumnType
 
 __all__ = [
@@ -52,6 +52,21 @@ class Expression:
         A timestamp column may have a zone or be UTC without one; a timestamp comes out without one, in UTC.
         """
         return self._value.duckdb
+
+    @property
+    def nullable(self) -> bool:
+        """Whether it may be null, of columns as they were declared; results past the range of their type aside."""
+        return self._value.nullable
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The columns of which a null makes it null."""
+        return self._value.nulls - {BY_ZERO, NO_ANSWER}
+
+    @property
+    def divides(self) -> bool:
+        """Whether a division by 0 makes it null."""
+        return BY_ZERO in self._value.nulls
 
     def canonical(self) -> str:
         """The meaning, for hashing: spacing, letter case of keywords and functions, and needless parentheses don't change it."""
@@ -102,9 +117,9 @@ def _expression(text: str | exp.Expr, compiler: Compiler) -> Expression:
     return Expression(text if isinstance(text, str) else written(text), value.type, frozenset(compiler.used), value)
 
 
-def column_of(name: str, type_: ColumnType) -> Expression:
+def column_of(name: str, type_: ColumnType, *, nullable: bool = True) -> Expression:
     """A column by itself, whatever it is called."""
-    return Expression(name, type_, frozenset([name]), column(name, type_))
+    return Expression(name, type_, frozenset([name]), column(name, type_, nullable=nullable))
 
 
 Summarise = Callable[[str, Sequence[Expression]], tuple[str, ColumnType]]

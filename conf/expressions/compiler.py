@@ -11,7 +11,7 @@ from decimal import Decimal
 from sqlglot import exp
 
 from conf.errors import did_you_mean
-from conf.expressions.functions import FUNCTIONS, add_days, divide
+from conf.expressions.functions import FUNCTIONS, add_days, by_zero, divide
 from conf.expressions.grammar import written
 from conf.expressions.values import (
     EVERY,
@@ -139,7 +139,7 @@ class Compiler:
         type_ = common_type([left, right], what=f"'{operator}'")
         both = [convert(left, type_), convert(right, type_)]
         if operator == "%":
-            return build(type_, "%", [finite(value) for value in both], "({0} % nullif({1}, 0))")
+            return build(type_, "%", [finite(value) for value in both], "({0} % nullif({1}, 0))", also=by_zero(right))
         if type_ == "number":
             return build("number", operator, both, f"({{0}} {operator} {{1}})", unbounded=True)
         if type_ == "integer":
@@ -237,10 +237,11 @@ class Compiler:
     def is_null(self, tree: exp.Expr) -> Value:
         value, wanted = self.compile(tree.this), tree.expression
         if isinstance(wanted, exp.Null):
-            return build("boolean", "is_null", [finite(value)], "({0} IS NULL)")
+            return build("boolean", "is_null", [finite(value)], "({0} IS NULL)", nulls=[])
         if isinstance(wanted, exp.Boolean) and value.type in ("boolean", "null"):
             said = str(bool(wanted.this)).lower()
-            return build("boolean", f"is_{said}", [convert(value, "boolean")], f"({{0}} IS NOT DISTINCT FROM {said})")
+            is_so = f"({{0}} IS NOT DISTINCT FROM {said})"
+            return build("boolean", f"is_{said}", [convert(value, "boolean")], is_so, nulls=[])
         raise ExpressionError(f"'{written(tree)}': 'is' goes with [not] null, or a boolean with true or false")
 
     def is_in(self, tree: exp.Expr) -> Value:
@@ -310,7 +311,7 @@ class Compiler:
         for place in range(first, first + len(parts), 2):
             text += f" WHEN {{{place}}} THEN {{{place + 1}}}"
         text += f" ELSE {{{first + len(parts)}}} END"
-        return build(type_, "case-of" if subject else "case", [*subject, *parts, results[-1]], text)
+        return build(type_, "case-of" if subject else "case", [*subject, *parts, results[-1]], text, nulls=results)
 
     def cast(self, tree: exp.Expr) -> Value:
         to: exp.DataType = tree.args["to"]

@@ -29,6 +29,8 @@ SPARK_TYPES: dict[ColumnType, str] = {
 }
 DUCKDB_TYPES: dict[ColumnType, str] = {**SPARK_TYPES, "string": "VARCHAR"}
 
+BY_ZERO, NO_ANSWER = "/", "?"  # why a value may be null, beside columns that are
+
 _LARGEST_NUMBER = "1.7976931348623157E308"
 _LONG_LIMIT = 2**63
 
@@ -51,6 +53,7 @@ class Value:
 
     `written`: as in the definition, for messages. `constant`: what a literal says; `is_constant` tells a null literal from a
     piece that is computed. `unbounded`: arithmetic on numbers whose result may be NaN or infinite until `finite` is applied.
+    `nulls`: why it may be null: names of columns, BY_ZERO, NO_ANSWER; results past the range of their type aside.
     """
 
     type: ValueType
@@ -61,6 +64,11 @@ class Value:
     constant: Constant = None
     is_constant: bool = False
     unbounded: bool = False
+    nulls: frozenset[str] = frozenset({NO_ANSWER})
+
+    @property
+    def nullable(self) -> bool:
+        return bool(self.nulls)
 
     @property
     def shown(self) -> str:
@@ -69,9 +77,20 @@ class Value:
 
 
 def build(
-    type_: ValueType, name: str, args: Sequence[Value], spark: str, duckdb: str | None = None, *, unbounded: bool = False
+    type_: ValueType,
+    name: str,
+    args: Sequence[Value],
+    spark: str,
+    duckdb: str | None = None,
+    *,
+    unbounded: bool = False,
+    nulls: Sequence[Value] | None = None,
+    also: str | None = None,
 ) -> Value:
-    """Fill the arguments into a template for each engine (`{0}`, `{1}`); the same template when `duckdb` is None."""
+    """Fill the arguments into a template for each engine (`{0}`, `{1}`); the same template when `duckdb` is None.
+
+    It is null where one of `nulls` is (by default an argument), and for the reason `also`.
+    """
     return Value(
         type_,
         spark.format(*(arg.spark for arg in args)),
@@ -79,6 +98,7 @@ def build(
         f"{name}({','.join(arg.canonical for arg in args)})",
         "",
         unbounded=unbounded,
+        nulls=frozenset().union(*(value.nulls for value in (args if nulls is None else nulls)), [also] if also else []),
     )
 
 
@@ -88,12 +108,13 @@ def recast(value: Value, type_: ValueType, spark: str, duckdb: str | None = None
     return replace(value, type=type_, spark=spark.format(value.spark), duckdb=template.format(value.duckdb), unbounded=False)
 
 
-def column(name: str, type_: ColumnType) -> Value:
+def column(name: str, type_: ColumnType, *, nullable: bool = True) -> Value:
     """A timestamp column may reach DuckDB with or without a zone: both become UTC without one, whatever `TimeZone` is set."""
     in_spark, in_duckdb = spark_name(name), duckdb_name(name)
     if type_ == "timestamp":
         in_duckdb = f"make_timestamp(epoch_us({in_duckdb}))"
-    return Value(type_, in_spark, in_duckdb, f"{duckdb_name(name)}:{type_}", name)
+    nulls = frozenset([name] if nullable else [])
+    return Value(type_, in_spark, in_duckdb, f"{duckdb_name(name)}:{type_}", name, nulls=nulls)
 
 
 def spark_name(name: str) -> str:
@@ -114,6 +135,10 @@ def duckdb_text(text: str) -> str:
 
 def literal(constant: Constant, written: str) -> Value:
     """Raises ExpressionError for a number that doesn't fit its type."""
+    return replace(_literal(constant, written), nulls=frozenset([NO_ANSWER] if constant is None else []))
+
+
+def _literal(constant: Constant, written: str) -> Value:
     if constant is None:
         return Value("null", "NULL", "NULL", "null", written, None, True)
     if isinstance(constant, bool):
@@ -237,7 +262,7 @@ def cast(value: Value, to: ColumnType) -> Value:
         hint = f"; {refused.format(value.written)}" if refused else ""
         raise ExpressionError(f"{value.shown} is {value.type}, which has no cast to {to}{hint}")
     spark, duckdb = CASTS[value.type, to]
-    return build(to, f"cast:{to}", [value], spark, duckdb)
+    return build(to, f"cast:{to}", [value], spark, duckdb, also=NO_ANSWER if value.type == "string" else None)
 
 
 def _guarded(pattern: str, spark: str, duckdb: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from conf.errors import EnvironmentProblem
-from conf.expressions import ExpressionError, duckdb_setup, parse, parse_condition
+from conf.expressions import ExpressionError, column_of, duckdb_setup, parse, parse_condition
 from conf.expressions.__main__ import reference
 from conf.expressions.functions import EXAMPLE_COLUMNS, FUNCTIONS
 
@@ -254,6 +254,25 @@ def test_answers_worked_out_by_hand(text, expected):
         duckdb_setup(connection)
         answer = connection.execute("SELECT " + parse(text, {}, zone="America/New_York").duckdb()).fetchall()[0][0]
     assert (type(answer), answer) == (type(expected), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "nullable"),
+    [
+        ("n + m > 1", False), ("n + paid_at_or_null", True), ("coalesce(paid_at_or_null, n)", False), ("paid_at_or_null is null", False),
+        ("n / 7", False), ("n / 0", True), ("n / m", True), ("n % 7", False), ("n % m", True), ("ratio(n, m)", True), ("nullif(n, 1)", True),
+        ("if(n > m, 1, 0)", False), ("case when n > 1 then 1 end", True), ("case when paid_at_or_null > 1 then 1 else 0 end", False),
+        ("case when n > 1 then null else 0 end", True), ("greatest(paid_at_or_null, n)", False), ("greatest(paid_at_or_null, null)", True),
+        ("ln(n)", True), ("exp(n)", True), ("cast(n as string)", False), ("cast(cast(n as string) as integer)", True), ("n in (1, null)", True),
+        ("n in (1, m)", False), ("not (n > m or n = 1)", False), ("json_number('{}', 'a')", True), ("percentage(n, 5)", False),
+        ("round(n / 7, 2)", False), ("floor(n / 7)", False), ("paid_at_or_null is true", False), ("concat(cast(n as string), 'x')", False),
+    ],
+)  # fmt: skip
+def test_what_may_be_null(text, nullable):
+    """Of columns of which only one may be."""
+    kind = "boolean" if "is true" in text else "integer"
+    named = {"n": column_of("n", "integer", nullable=False), "m": column_of("m", "integer", nullable=False)}
+    assert parse(text, {"paid_at_or_null": kind}, named=named).nullable is nullable
 
 
 def test_every_function_is_shown_by_an_example_of_its_own():

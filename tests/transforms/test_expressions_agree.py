@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from conf.expressions import Expression, duckdb_setup, parse
+from conf.expressions import Expression, column_of, duckdb_setup, parse
 from conf.expressions.functions import EXAMPLE_COLUMNS, FUNCTIONS
 from transforms import calendar
 
@@ -226,6 +226,25 @@ def test_both_engines_give_the_same_answers(spark, data, expressions, ansi):
             read = {name: data[at][name] for name in expression.columns}
             differ.append(f"{expression.text}: Spark {ours[at]!r}, DuckDB {theirs[at]!r} of {read}; {len(wrong)} rows")
     assert differ == []
+
+
+PLAIN: dict[str, Any] = {
+    "name": "abc", "code": "x", "shares": "{}", "items": "[]", "n": 3, "m": -7, "x": 1.5, "y": -2.5, "amount": Decimal("12.50"),
+    "paid": Decimal("7.00"), "late": True, "due_date": date(2025, 1, 31), "birth_date": date(1990, 2, 28),
+    "created_at": datetime(2025, 3, 9, 7, tzinfo=UTC), "paid_at": datetime(2025, 3, 10, tzinfo=UTC),
+}  # fmt: skip
+PAST_ITS_TYPE = ("e30", "e308", "e-300", "9223372036854775807", "100000000", "119988", "exp(1000")
+
+
+def test_what_is_said_never_to_be_null_is_not():
+    """Of columns that have a value, in rows of plain values."""
+    named = {name: column_of(name, type_, nullable=False) for name, type_ in EXAMPLE_COLUMNS.items()}
+    texts = [function.example for function in FUNCTIONS.values()] + OTHERS
+    told = [parse(text, {}, zone="America/New_York", named=named) for text in texts if not any(t in text for t in PAST_ITS_TYPE)]
+    never = [expression for expression in told if not expression.nullable]
+    assert len(never) > 120
+    answers = zip(never, in_duckdb([PLAIN], never, "UTC"), strict=True)
+    assert [expression.text for expression, values in answers if None in values] == []
 
 
 @pytest.mark.parametrize(

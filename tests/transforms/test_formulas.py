@@ -101,7 +101,7 @@ def test_the_page():
         " `any() of consents where purpose = 'bureau' from given_at until withdrawn_at` | never null; false of no facts |",
         "| `due_30d` | money | sum of due_amount - paid_amount of instalments, counted at due_date in the 30 local days after the cut-off"
         " (offline only, not for scoring) | `sum(due_amount - paid_amount) of instalments at due_date in the next 30d` | never null; 0 of no facts |",
-        "| `ratio_7d` | number | ratio in the 7 local days to the cut-off | `ratio(n_7d, balance)` | an input is null, or a denominator 0 |",
+        "| `ratio_7d` | number | ratio in the 7 local days to the cut-off | `ratio(n_7d, balance)` | balance is null or a denominator is 0 |",
         "| `per_by_provider` | `count() of bnpl_plans for each provider` |",
         "| `big` | `bnpl_plans` | `financed_amount > 100` |",
         "| `statements` | `customer_id` via accounts |",

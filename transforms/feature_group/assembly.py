@@ -43,10 +43,10 @@ class Assembly:
         if name in home.answered:
             if here not in self.answered:
                 self.answered[here] = home.answered[name].renamed(here)
-            return column_of(here, self.answered[here].column.type)
+            return _reference(self.answered[here].column)
         if here not in self.derived:
             self._derive(home, home.derived[name], here)
-        return column_of(here, self.derived[here].column.type)
+        return _reference(self.derived[here].column)
 
     def finish(self, streams: StreamsByKey) -> CompiledGroup:
         """The group without its version."""
@@ -113,6 +113,10 @@ class Assembly:
         return replace(column, null_when="; or ".join(rules))
 
 
+def _reference(column: Column) -> Expression:
+    return column_of(column.name, column.type, nullable=column.nullable)
+
+
 class Scope(Mapping[str, Expression]):
     """The columns that derived columns of `home` may name, compiled into a group when they are.
 
@@ -126,7 +130,7 @@ class Scope(Mapping[str, Expression]):
 
     def __getitem__(self, name: str) -> Expression:
         if name in OF_THE_ROW:
-            return column_of(name, OF_THE_ROW[name])
+            return column_of(name, OF_THE_ROW[name], nullable=False)
         home, column = self._find(name)
         return self._assembly.column(home, column)
 

@@ -55,7 +55,8 @@ class _Maker:
     def _by_form(self) -> Made:
         spec = self.draft.spec
         if spec.expr is not None:
-            return Made(self._parse(("expr",), spec.expr), self._fill(spec.expr), "an input is null, or a denominator 0")
+            expression = self._parse(("expr",), spec.expr)
+            return Made(expression, self._fill(spec.expr), self._null_when(expression))
         if spec.segment:
             return self._segment(spec.segment)
         if spec.one_hot is not None:
@@ -88,6 +89,15 @@ class _Maker:
 
     def _combine(self, text: str, parts: Mapping[str, Expression]) -> Expression:
         return self.checker.parse(self.draft.place, text, {}, parts)
+
+    def _null_when(self, expression: Expression) -> str:
+        """When an expression is null, in words; empty when it never is."""
+        if not expression.nullable:
+            return ""
+        missing = sorted(expression.missing)
+        reasons = [f"{' or '.join(missing[:3])} is null" if len(missing) <= 3 else "an input is null"] if missing else []
+        reasons += ["a denominator is 0"] if expression.divides else []
+        return " or ".join(reasons) or "it has no answer"
 
     # ---- the forms
 
@@ -126,9 +136,10 @@ class _Maker:
     def _label(self, text: str) -> Made:
         values = list(enumerate(self.draft.spec.values, start=1))
         choices = " ".join(f"when x = {quoted(value)} then {place}" for place, value in values)
-        expression = self._combine(f"case when x is null then null {choices} else 0 end", {"x": self._text("label", text)})
+        of = self._text("label", text)
+        expression = self._combine(f"case when x is null then null {choices} else 0 end", {"x": of})
         words = f"the place of {self._fill(text)} in {', '.join(f'{place} {value}' for place, value in values)}; 0 for others"
-        return Made(expression, words, f"{self._fill(text)} is null")
+        return Made(expression, words, f"{self._fill(text)} is null" if of.nullable else "")
 
     def _score(self, score: Score) -> Made:
         parts: dict[str, Expression] = {}

@@ -9,12 +9,12 @@ from __future__ import annotations
 from conf.expressions.functions.base import Function
 from conf.expressions.functions.choices import CHOICES
 from conf.expressions.functions.json import JSON
-from conf.expressions.functions.numbers import NUMBERS, divide
+from conf.expressions.functions.numbers import NUMBERS, by_zero, divide
 from conf.expressions.functions.text import TEXT
 from conf.expressions.functions.time import TIME, add_days
 from conf.specs import ColumnType
 
-__all__ = ["EXAMPLE_COLUMNS", "FUNCTIONS", "add_days", "divide"]
+__all__ = ["EXAMPLE_COLUMNS", "FUNCTIONS", "add_days", "by_zero", "divide"]
 
 EXAMPLE_COLUMNS: dict[str, ColumnType] = {
     "name": "string",

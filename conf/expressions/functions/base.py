@@ -67,11 +67,13 @@ def _one_of(types: Sequence[str]) -> str:
     return types[0] if len(types) == 1 else f"{', '.join(types[:-1])} or {types[-1]}"
 
 
-def simple(name: str, gives: ColumnType, takes: ColumnType, spark: str, duckdb: str | None = None) -> Builder:
+def simple(
+    name: str, gives: ColumnType, takes: ColumnType, spark: str, duckdb: str | None = None, *, also: str | None = None
+) -> Builder:
     """Every argument is read as `takes`; one template for each engine."""
 
     def built(args: Sequence[Value], zone: str) -> Value:
-        return build(gives, name, [convert(arg, takes) for arg in args], spark, duckdb)
+        return build(gives, name, [convert(arg, takes) for arg in args], spark, duckdb, also=also)
 
     return built
 

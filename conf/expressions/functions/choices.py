@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conf.expressions.functions.base import Builder, Function, Parameter
-from conf.expressions.values import ORDERED, Value, build, common_type, convert, finite
+from conf.expressions.values import NO_ANSWER, ORDERED, Value, build, common_type, convert, finite
 
 OF_ARGUMENTS = "the arguments' common type"
 
 
-def alike(name: str, template: str) -> Builder:
-    """All arguments are read as their common type, which is the result's."""
+def alike(name: str, template: str, *, also: str | None = None) -> Builder:
+    """All arguments are read as their common type, which is the result's; it is null where all are, and `also` else."""
 
     def built(args: Sequence[Value], zone: str) -> Value:
         type_ = common_type(args, what=f"{name}()")
         same = [convert(arg, type_) for arg in args]
         places = ", ".join(f"{{{place}}}" for place in range(len(same)))
-        return build(type_, name, [finite(arg) for arg in same], template.format(places))
+        finites = [finite(arg) for arg in same]
+        nulls = finites if also or all(arg.nullable for arg in args) else []
+        return build(type_, name, finites, template.format(places), nulls=nulls, also=also)
 
     return built
 
@@ -26,7 +28,8 @@ def _if(args: Sequence[Value], zone: str) -> Value:
     condition, *branches = args
     type_ = common_type(branches, what="if()")
     same = [finite(convert(branch, type_)) for branch in branches]
-    return build(type_, "if", [convert(condition, "boolean"), *same], "CASE WHEN {0} THEN {1} ELSE {2} END")
+    values = [convert(condition, "boolean"), *same]
+    return build(type_, "if", values, "CASE WHEN {0} THEN {1} ELSE {2} END", nulls=branches)
 
 
 CHOICES = (
@@ -46,7 +49,7 @@ CHOICES = (
         "`a`, or null where it equals `b`.",
         "when `a` is null or equals `b`",
         "nullif(n, 0)",
-        alike("nullif", "nullif({})"),
+        alike("nullif", "nullif({})", also=NO_ANSWER),
     ),
     Function(
         "if",

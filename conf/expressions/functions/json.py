@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from conf.expressions.functions.base import Function, Parameter
-from conf.expressions.values import ExpressionError, Value, build, convert, duckdb_text, finite, spark_text
+from conf.expressions.values import NO_ANSWER, ExpressionError, Value, build, convert, duckdb_text, finite, spark_text
 
 _LAST_PLACE = 100  # in a list: patterns have a limit
 _SPACE = "[ \\t\\r\\n]*"
@@ -76,6 +76,7 @@ def _json_number(args: Sequence[Value], zone: str) -> Value:
         f"CASE WHEN {spark_fits} THEN try_cast({in_spark} AS DOUBLE) END",
         f"CASE WHEN {duckdb_fits} THEN try_cast({in_duckdb} AS DOUBLE) END",
         unbounded=True,
+        also=NO_ANSWER,
     )
     return finite(number)
 
@@ -89,6 +90,7 @@ def _json_text(args: Sequence[Value], zone: str) -> Value:
         [text],
         f"CASE WHEN {in_spark} LIKE '\"%' THEN from_json(concat('{{{{\"v\":', {in_spark}, '}}}}'), 'v string').v END",
         f"CASE WHEN {in_duckdb} LIKE '\"%' THEN json_extract_string(concat('{{{{\"v\":', {in_duckdb}, '}}}}'), '$.v') END",
+        also=NO_ANSWER,
     )
 
 
@@ -101,6 +103,7 @@ def _list_text(args: Sequence[Value], zone: str) -> Value:
         values,
         f"CASE WHEN {in_spark} THEN array_join(from_json({{0}}, 'array<string>'), {{1}}) END",
         f"CASE WHEN {in_duckdb} THEN coalesce(array_to_string(CAST(CAST({{0}} AS JSON) AS VARCHAR[]), {{1}}), '') END",
+        also=NO_ANSWER,
     )
 
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conf.expressions.functions.base import ANY_NULL, Builder, Function, Parameter, simple
-from conf.expressions.values import NUMERIC, ExpressionError, Value, build, convert, finite
+from conf.expressions.values import BY_ZERO, NO_ANSWER, NUMERIC, ExpressionError, Value, build, convert, finite
 
 _X = (Parameter("x", NUMERIC),)
 
 
 def divide(name: str, args: Sequence[Value]) -> Value:
     numbers = [convert(arg, "number") for arg in args]
-    return build("number", name, numbers, "try_divide({0}, {1})", "({0} / nullif({1}, 0))", unbounded=True)
+    in_spark, in_duckdb = "try_divide({0}, {1})", "({0} / nullif({1}, 0))"
+    return build("number", name, numbers, in_spark, in_duckdb, unbounded=True, also=by_zero(args[1]))
+
+
+def by_zero(divisor: Value) -> str | None:
+    """Why a division may be null: by a number that is written out and not 0 it isn't."""
+    return None if divisor.constant else BY_ZERO
 
 
 def _ratio(args: Sequence[Value], zone: str) -> Value:
@@ -23,7 +29,7 @@ def _percentage(args: Sequence[Value], zone: str) -> Value:
     numbers = [convert(arg, "number") for arg in args]
     hundred = "CAST(100 AS DOUBLE)"
     in_spark, in_duckdb = f"({hundred} * try_divide({{0}}, {{1}}))", f"({hundred} * ({{0}} / nullif({{1}}, 0)))"
-    return build("number", "percentage", numbers, in_spark, in_duckdb, unbounded=True)
+    return build("number", "percentage", numbers, in_spark, in_duckdb, unbounded=True, also=by_zero(args[1]))
 
 
 def _numeric(value: Value) -> Value:
@@ -73,7 +79,7 @@ def _bounded(name: str) -> Builder:
     def built(args: Sequence[Value], zone: str) -> Value:
         places = ", ".join(f"{{{place}}}" for place in range(len(args)))
         numbers = [convert(arg, "number") for arg in args]
-        return finite(build("number", name, numbers, f"{name}({places})", unbounded=True))
+        return finite(build("number", name, numbers, f"{name}({places})", unbounded=True, also=NO_ANSWER))
 
     return built
 
@@ -128,7 +134,7 @@ NUMBERS = (
         "Natural logarithm.",
         ANY_NULL + ", or `x` is 0 or less",
         "ln(x)",
-        simple("ln", "number", "number", "CASE WHEN {0} > 0 THEN ln({0}) END"),
+        simple("ln", "number", "number", "CASE WHEN {0} > 0 THEN ln({0}) END", also=NO_ANSWER),
     ),
     Function("exp", _X, "number", "e to the power of `x`.", ANY_NULL + ", or past a double", "exp(x)", _bounded("exp")),
     Function(
@@ -138,7 +144,7 @@ NUMBERS = (
         "Square root.",
         ANY_NULL + ", or `x` is below 0",
         "sqrt(amount)",
-        simple("sqrt", "number", "number", "CASE WHEN {0} >= 0 THEN sqrt({0}) END"),
+        simple("sqrt", "number", "number", "CASE WHEN {0} >= 0 THEN sqrt({0}) END", also=NO_ANSWER),
     ),
     Function(
         "power",

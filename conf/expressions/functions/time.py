@@ -26,7 +26,7 @@ def local_time(value: Value, zone: str) -> Value:
         f"from_utc_timestamp({{0}}, {spark_text(zone)})",
         f"timezone({duckdb_text(zone)}, timezone('UTC', {{0}}))",
     )
-    return Value(local.type, local.spark, local.duckdb, f"in[{zone}]({value.canonical})", value.written)
+    return Value(local.type, local.spark, local.duckdb, f"in[{zone}]({value.canonical})", value.written, nulls=value.nulls)
 
 
 def local_date(value: Value, zone: str) -> Value:

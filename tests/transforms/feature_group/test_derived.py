@@ -149,6 +149,26 @@ def test_the_row_itself_may_be_named():
     assert made.derived[0].uses == ("as_of", "cut_off", "has_history")
 
 
+@pytest.mark.parametrize(
+    ("expr", "null_when"),
+    [
+        ("plans_7d > 1", ""),
+        ("coalesce(average, 0)", ""),
+        ("days_between(as_of, as_of) + plans_7d", ""),
+        ("average - amount", "average is null"),
+        ("ratio(plans_7d, plans_90d)", "a denominator is 0"),
+        ("average / amount", "average is null or a denominator is 0"),
+        ("if(provider = 'x', average, ratio_of)", "average or ratio_of is null"),
+        ("coalesce(average / amount, 0)", ""),
+        ("case when amount > 1 then 'x' end", "it has no answer"),
+        ("ln(plans_7d)", "it has no answer"),
+        ("failed_share * average", "average or h.failed_share is null"),
+    ],
+)  # fmt: skip
+def test_what_a_null_means(expr, null_when):
+    assert column("d", GROUP + f'  - {{name: d, expr: "{expr}"}}\n', OTHER).null_when == null_when
+
+
 # ---- columns of other groups
 
 
@@ -195,7 +215,7 @@ def test_consent_blanks_all_but_itself():
     assert told["average"] == "there is no such fact; or h.consented is not true"
     own = group(text.replace("h.consented", "ok") + "  - {name: ok, expr: plans_7d = 0}\n")
     assert own.blank_unless == "ok"
-    assert next(found for found in own.columns if found.name == "ok").null_when == "an input is null, or a denominator 0"
+    assert next(found for found in own.columns if found.name == "ok").null_when == ""
     assert made.version != group(text.replace("blank_unless: h.consented\n", ""), other).version
 
 
