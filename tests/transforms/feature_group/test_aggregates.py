@@ -259,6 +259,20 @@ def test_each_key_changes_the_meaning(said):
     assert group(with_feature(other)).version != group(with_feature(plain)).version
 
 
+def test_order_is_no_part_of_the_meaning():
+    features = ["{name: a, op: count}", "{name: b, op: sum, of: financed_amount}"]
+    derived = ["{name: c, expr: a + 1}", "{name: d, expr: c + 1}"]
+
+    def version(one: list[str], other: list[str], inputs: int = 1) -> str:
+        plans = f"  - source: bnpl_plans\n    aggregates: [{', '.join(one)}]\n"
+        payments = "  - {source: payments, aggregates: [{name: e, op: count}]}\n"
+        both = [plans, payments][::inputs]
+        head = "name: g\nrecord_identifier: customer_id\nspine: customers\ninputs:\n"
+        return group(f"{head}{''.join(both)}derived: [{', '.join(other)}]\n").version
+
+    assert len({version(features, derived), version(features[::-1], derived[::-1]), version(features, derived, -1)}) == 1
+
+
 @pytest.mark.parametrize("said", ["description: other words", "online: false", "scoring: forbidden", "# a comment"])
 def test_what_is_said_about_a_column_is_no_part_of_its_meaning(said):
     plain = with_feature("{name: f, op: count}")
