@@ -173,7 +173,7 @@ class Pipeline:
             sources=request.catalogue.sources,
             raw=request.settings.raw,
             lake=request.lake,
-            spark=spark(),
+            spark=spark,
             settings=request.settings,
             run_id=self.run_id,
             progress=progress,

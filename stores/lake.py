@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from conf.errors import DefinitionError, InputError, PublishError
+from stores.curated_files import CuratedFile, commit_curated
 from stores.lease import Lease, hold_all
 from stores.storage import Storage, open_storage
 
@@ -83,7 +84,7 @@ class CuratedTable:
         self.source = source
         self.name = f"curated/{source}"
         self.uri = lake.uri("curated", source)
-        self._storage = lake.storage
+        self.storage = lake.storage
         self._index = f"curated/{source}.commits.json"
 
     def version(self) -> int | None:
@@ -109,13 +110,20 @@ class CuratedTable:
         partitions = sorted({partition for commit in added for partition in commit.partitions})
         return table.where(table["_month"].isin(partitions) & table["_run"].isin([commit.run_id for commit in added]))
 
-    def files(self) -> list[str]:
-        """URIs of the Parquet files that hold the table's rows now; found without Spark."""
+    def paths(self) -> list[str]:
+        """The Parquet files, below the lake's root, that hold the table's rows now; found without Spark."""
         if self.version() is None:
             return []
         from deltalake import DeltaTable
 
-        return sorted(DeltaTable(self.uri).file_uris())
+        return sorted(self._path(action["path"]) for action in pa.table(DeltaTable(self.uri).get_add_actions()).to_pylist())
+
+    def paths_added(self, version: int) -> list[str]:
+        """The Parquet files that one commit added, as long as the log has it."""
+        return sorted(self._path(json.loads(line)["add"]["path"]) for line in self._log_lines(version, b'{"add"'))
+
+    def _path(self, logged: str) -> str:
+        return f"{self.name}/{unquote(logged)}"
 
     def newest_moment(self) -> int | None:
         """The latest known time among its rows, or event time where there are none, in microseconds since 1970 UTC.
@@ -130,11 +138,6 @@ class CuratedTable:
         rows = actions.to_pylist()
         found = [action.get("max._known_time") or action.get("max._event_time") for action in rows if action.get("num_records")]
         return None if not found or None in found else max(int(moment.timestamp() * 1_000_000) for moment in found)
-
-    def files_added(self, version: int) -> list[str]:
-        """URIs of the Parquet files that one commit added, as long as the log has it."""
-        actions = map(json.loads, self._log_lines(version, b'{"add"'))
-        return sorted(f"{self.uri}/{unquote(action['add']['path'])}" for action in actions)
 
     def check_columns(self, columns: Mapping[str, str]) -> None:
         """Raises DefinitionError when a column exists with another type; `columns` are Delta type names by column."""
@@ -153,51 +156,38 @@ class CuratedTable:
 
     def append(
         self,
-        df: DataFrame,
+        files: Sequence[CuratedFile],
+        schema: pa.Schema,
         *,
         run_id: str,
         taken: Iterable[TakenFile],
         counts: Mapping[str, int],
         earliest_effect: int | None,
-        partitions: Sequence[str],
         lease: Lease | None = None,
     ) -> CurateCommit:
-        """Add rows and the files they came from in one commit; columns that are new are null in older rows.
+        """Add rows, in files that `write_curated` wrote, and the raw files they came from in one commit.
 
-        `counts["kept"]` must be the rows in `df`. Raises LeaseError before the commit when the lease was lost, PublishError
-        after it when the commit holds another number of rows.
+        `schema`: of the rows; columns that are new are null in older rows. `counts["kept"]`: how many rows there must be. A file
+        whose rows are all known still has to be remembered as taken: that is a commit without rows.
+        Raises, before anything is committed: LeaseError when the lease was lost, PublishError for another number of rows.
         """
-        before = self.version()
-        files = tuple(taken)
-        facts = {
-            "run_id": run_id,
-            "files": [asdict(file) for file in files],
-            "counts": dict(counts),
-            "earliest_effect": earliest_effect,
-            "partitions": list(partitions),
-        }
-        # A file whose rows are all known still has to be remembered as taken: that is a commit without rows.
-        df.sparkSession.conf.set("spark.databricks.delta.skipRecordingEmptyCommits", "false")
-        if lease is not None:
-            lease.check()
-        (
-            df.write.format("delta")
-            .mode("append")
-            .partitionBy("_month")
-            .option("mergeSchema", "true")
-            .option("userMetadata", json.dumps({_METADATA_KEY: facts}, separators=(",", ":")))
-            .save(self.uri)
-        )
-        version = 0 if before is None else before + 1
-        info = self._commit_info(version)
-        if self._facts_of(info) != facts:
-            raise PublishError(f"{self.name}: version {version} is not this run's commit; another writer wrote the table")
-        rows = int((info or {}).get("operationMetrics", {}).get("numOutputRows", counts["kept"]))
+        rows = sum(file.rows for file in files)
         if rows != counts["kept"]:
             raise PublishError(
-                f"{self.name}: version {version} holds {rows:,} rows where {counts['kept']:,} were counted; "
-                f"restore the table to the version before it and run again"
+                f"{self.name}: {rows:,} rows were written where {counts['kept']:,} were counted; nothing was committed; run again"
             )
+        facts = {
+            "run_id": run_id,
+            "files": [asdict(file) for file in taken],
+            "counts": dict(counts),
+            "earliest_effect": earliest_effect,
+            "partitions": sorted({file.month for file in files}),
+        }
+        if lease is not None:
+            lease.check()
+        version = commit_curated(self.uri, files, schema, {_METADATA_KEY: json.dumps(facts, separators=(",", ":"))})
+        if self._facts_of(self._commit_info(version)) != facts:
+            raise PublishError(f"{self.name}: version {version} is not this run's commit; another writer wrote the table")
         self.save_index()
         return CurateCommit.of({**facts, "version": version})
 
@@ -206,20 +196,20 @@ class CuratedTable:
         known, commits, written = self._look()
         if known > written:
             text = {"version": known, "commits": [commit.to_json() for commit in commits]}
-            self._storage.write(self._index, json.dumps(text, separators=(",", ":")).encode())
+            self.storage.write(self._index, json.dumps(text, separators=(",", ":")).encode())
 
     def _look(self) -> tuple[int, list[CurateCommit], int]:
         """The newest version, its commits, and the version up to which the index had them."""
         written, commits = -1, []
-        if self._storage.exists(self._index):
-            index = json.loads(self._storage.read(self._index))
+        if self.storage.exists(self._index):
+            index = json.loads(self.storage.read(self._index))
             written, commits = index["version"], [CurateCommit.of(commit) for commit in index["commits"]]
         log = sorted(self._log())
         newest = max((version for version, _ in log), default=-1)
         if newest < written:
             raise InputError(
                 f"{self.uri}: its index knows version {written}, the table is gone or older; put the table back, or "
-                f"remove {self._storage.uri(self._index)} as well to curate it anew"
+                f"remove {self.storage.uri(self._index)} as well to curate it anew"
             )
         for version, kind in log:
             if kind == "json" and version > written and (facts := self._facts_of(self._commit_info(version))) is not None:
@@ -228,7 +218,7 @@ class CuratedTable:
 
     def _log(self) -> list[tuple[int, str]]:
         folder = f"curated/{self.source}/_delta_log"
-        names = (Path(file.path).name for file in self._storage.list(folder))
+        names = (Path(file.path).name for file in self.storage.list(folder))
         matches = filter(None, map(_COMMIT_FILE.fullmatch, names))
         return [(int(match[1]), "json" if match[0].endswith(".json") else "checkpoint") for match in matches]
 
@@ -238,17 +228,17 @@ class CuratedTable:
     def _log_lines(self, version: int, start: bytes) -> list[bytes]:
         """The actions of a commit that begin with `start`; none when the log was cleaned up."""
         try:
-            text = self._storage.read(f"curated/{self.source}/_delta_log/{version:020d}.json")
+            text = self.storage.read(f"curated/{self.source}/_delta_log/{version:020d}.json")
         except FileNotFoundError:
             return []
         return [line for line in text.splitlines() if line.startswith(start)]
 
     def _facts_of(self, info: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """What `append` wrote into a commit; None for other commits, such as a compaction."""
-        text = (info or {}).get("userMetadata") or ""
-        if _METADATA_KEY not in text:
+        text = (info or {}).get(_METADATA_KEY)
+        if text is None:
             return None
-        facts: dict[str, Any] = json.loads(text)[_METADATA_KEY]
+        facts: dict[str, Any] = json.loads(text)
         return facts
 
 

@@ -1,4 +1,4 @@
-"""Raw files as text columns: CSV, JSON lines, Parquet and Delta, whole files at a time, read by Spark's workers."""
+"""Raw files as text columns: CSV, JSON lines, Parquet and Delta, a file at a time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import orjson
 import pyarrow as pa
@@ -24,15 +23,8 @@ import pyarrow.parquet as pq
 from conf.errors import InputError
 from conf.specs import Format, Source
 from stores.storage import Storage
+from transforms.conform import CARRIED
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-CARRIED = ("_file", "_line", "_unreadable", "_raw")
-"""Beside a source's columns: where a row comes from, why it can't be read, and its text when it can't.
-
-A row without `_line` is not a row of data: it tells what became of its file, as JSON, in `_unreadable`.
-"""
 _BATCH_ROWS = 8192
 _LARGEST_FIELD = 16 * 2**20
 _BYTES_A_TASK = 64 * 2**20
@@ -122,6 +114,11 @@ def _delta_files(source: Source, storage: Storage, paths: Sequence[str]) -> list
     return sorted(found, key=lambda file: file.path)
 
 
+def fingerprint(source: Source, storage: Storage, file: RawFile) -> str:
+    """What identifies a raw file's content."""
+    return f"delta:{file.tag}" if source.format == "delta" else storage.fingerprint(file.path)
+
+
 def _matcher(glob: str) -> Callable[[str], bool]:
     """Whether a path fits the glob: `*` and `?` stay within a folder's name, `**/` is any number of folders."""
     tokens = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
@@ -169,18 +166,7 @@ def names_in(how: RawFormat, storage: Storage, file: RawFile) -> list[str]:
         return []
 
 
-def read_files(spark: SparkSession, storage: Storage, files: Sequence[RawFile], how: RawFormat) -> DataFrame:
-    """A frame of text columns and CARRIED: each file's rows and, last, what became of it. A task reads whole files."""
-    from pyspark.sql.types import LongType, StringType, StructField, StructType
-
-    tasks = _tasks(files, spark.sparkContext.defaultParallelism)
-    types = [(name, LongType() if name == "_line" else StringType()) for name in (*how.columns, *CARRIED)]
-    schema = StructType([StructField(name, kind) for name, kind in types])
-    numbers = spark.range(0, len(tasks), 1, max(len(tasks), 1))
-    return numbers.mapInArrow(partial(_read_tasks, storage=storage, tasks=tasks, how=how), schema)
-
-
-def _tasks(files: Sequence[RawFile], parallelism: int) -> list[list[RawFile]]:
+def reading_tasks(files: Sequence[RawFile], parallelism: int) -> list[list[RawFile]]:
     """Spread files over tasks of about the same size: as many as can run at once, more where there is much to read."""
     total = sum(file.size for file in files)
     count = min(len(files), max(parallelism, total // _BYTES_A_TASK))
@@ -191,15 +177,6 @@ def _tasks(files: Sequence[RawFile], parallelism: int) -> list[list[RawFile]]:
         tasks[least].append(file)
         sizes[least] += file.size + 4096  # opening one costs too
     return tasks
-
-
-def _read_tasks(
-    numbers: Iterable[pa.RecordBatch], *, storage: Storage, tasks: Sequence[Sequence[RawFile]], how: RawFormat
-) -> Iterator[pa.RecordBatch]:
-    for batch in numbers:
-        for number in batch["id"].to_pylist():
-            for file in tasks[number]:
-                yield from read_file(storage, file, how)
 
 
 class _UnreadableError(Exception):
@@ -216,7 +193,10 @@ class _Rows:
 
 
 def read_file(storage: Storage, file: RawFile, how: RawFormat) -> Iterator[pa.RecordBatch]:
-    """Yield the file's rows in batches, then one row that tells what became of the file. Never raises for what is in a file."""
+    """Yield the file's rows in batches: its columns as text, and CARRIED. Never raises for what is in a file.
+
+    Last comes a row without `_line`, which is no row of data: it tells what became of the file, as JSON, in `_unreadable`.
+    """
     readers: dict[Format, Callable[..., Iterator[_Rows]]] = {
         "csv": _read_csv,
         "jsonl": _read_json_lines,

@@ -1,383 +1,300 @@
-"""Text columns to a source's declared types, its two clocks, and the reasons why a row can't be kept."""
+"""Text columns to a source's declared types, its two clocks, and the reasons why a row can't be kept. Without Spark."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-import sqlglot
-from pyspark.sql import functions as F
-from sqlglot import exp
+import duckdb
+import pyarrow as pa
 
-from conf.errors import DefinitionError
-from conf.expressions import parse_condition
-from conf.specs import Column, ColumnType, RowRule, Source, TimeColumn
-from transforms.curated import curated_columns as curated_columns
+from conf.expressions import duckdb_setup, parse, parse_condition
+from conf.expressions.values import duckdb_name as quoted
+from conf.expressions.values import duckdb_text as text
+from conf.specs import Column, RowRule, Source, TimeColumn
+from transforms.curated import arrow_schema, curated_columns
+from transforms.text_values import EXAMPLES, read, was_rounded, without_space
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column as SparkColumn
-    from pyspark.sql import DataFrame
+CARRIED = ("_file", "_line", "_unreadable", "_raw")
+"""Beside a source's columns: where a row comes from, why it can't be read, and its text when it can't."""
 
-PROVENANCE = ("_file", "_line")
 _YEARS = ("1900-01-01", "2200-01-01")
-_SPACE = " \\t\\r\\n\\u00a0"
-_EXAMPLES: dict[ColumnType, str] = {
-    "string": "text",
-    "integer": "a whole number such as 12",
-    "number": "a number such as 0.25",
-    "money": "an amount such as 1234.50, below 10^16",
-    "boolean": "true or false",
-    "date": "a date such as 2025-09-30",
-    "timestamp": "a date and time such as 2025-09-30T16:00:00Z",
-}
 _LONGEST_VALUE = 60
+_ROWS_AT_ONCE = 65_536
+_NO_VALUE, _BETWEEN = "chr(0)", "chr(31)"
+_JUDGED = {
+    "_rule": "string",
+    "_reason": "string",
+    "_key": "string",
+    "_row": "string",
+    "_rounded": "bigint",
+    "_late_by": "bigint",
+    "_effect": "bigint",
+}
 
 
-def reshape(df: DataFrame, *, sql: str) -> DataFrame:
-    """Run a source's reshaping select over `df`, its table `raw`. Rows in: one a line; rows out: any number a line.
+def conformed_columns(source: Source) -> dict[str, str]:
+    """What `conform` gives: the curated columns but `_run`, and what was judged of each row; by Spark type."""
+    return {name: kind for name, kind in curated_columns(source).items() if name != "_run"} | _JUDGED
 
-    `_file` and `_line` stay with every row that comes of a line. Rows without text of their own are not for this.
+
+@dataclass(frozen=True)
+class Conform:
+    """Types a source's columns and judges every row; pickles.
+
+    `zone`: of the local days in which lateness is counted. `personal_key`: needed when a column says `personal: hmac`. `threads`:
+    how many of them DuckDB uses.
     """
-    name = f"raw_{abs(hash(sql)):x}_{id(df):x}"
-    tree = _parsed(sql)
-    for _, table in _selects_over_raw(tree):
-        table.set("this", exp.to_identifier(name))
-        if not table.alias:
-            table.set("alias", exp.TableAlias(this=exp.to_identifier("raw")))
-    for select in tree.find_all(exp.Select):
-        if not any(expression.is_star for expression in select.expressions):
-            given = {expression.alias_or_name for expression in select.expressions}
-            added = [exp.column(name) for name in PROVENANCE if name not in given]
-            select.set("expressions", added + select.expressions)
-    df.createOrReplaceTempView(name)
-    try:
-        return df.sparkSession.sql(tree.sql("spark"))
-    finally:
-        df.sparkSession.catalog.dropTempView(name)
+
+    source: Source
+    zone: str = "UTC"
+    personal_key: bytes | None = field(default=None, repr=False)
+    threads: int = 1
+
+    def __call__(self, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Rows in: text columns (those that are missing are null) and CARRIED. Rows out: the same number.
+
+        Columns out: the declared ones typed (null where unreadable; personal ones absent or an HMAC-SHA256 in hex),
+        `_event_time`, `_known_time`, `_month`, `_file`, `_line`, `_row_hash`, and
+        `_rule` and `_reason`: each rule that the row breaks and why, joined by `; `, null of a row to keep;
+        `_key` and `_row`, of rows with reasons: the key as text, and JSON of the row as it was read, both without personal data;
+        `_rounded`: how many amounts had more than two decimals; `_late_by`: microseconds from the end of its own local day until it was
+        known, not above 0 of a row that isn't late;
+        `_effect`: microseconds UTC, no cut-off before it sees the row.
+        """
+        for column in self.source.columns.values():
+            if column.personal == "hmac" and self.personal_key is None:
+                raise ValueError(f"{self.source.name} has personal data to be hashed, and there is no key")
+        batches = iter(rows)
+        first = next(batches, None)
+        if first is None:
+            return
+        with duckdb.connect(":memory:", config={"threads": self.threads}) as connection:
+            duckdb_setup(connection)
+            connection.execute("set TimeZone = 'UTC'")
+            connection.create_function("keyed_hash", self._keyed_hash, ["varchar"], "varchar")
+            reader = pa.RecordBatchReader.from_batches(first.schema, _again(first, batches))
+            connection.register("raw", reader)
+            schema = arrow_schema(conformed_columns(self.source))
+            sql = conform_sql(self.source, first.schema.names, zone=self.zone)
+            for batch in connection.sql(sql).to_arrow_reader(_ROWS_AT_ONCE):
+                yield batch.cast(schema)
+
+    def _keyed_hash(self, value: str) -> str:
+        assert self.personal_key is not None
+        return hmac.new(self.personal_key, value.encode(), hashlib.sha256).hexdigest()
 
 
-def reshape_inputs(sql: str) -> tuple[set[str], bool]:
-    """The columns of `raw` that a reshaping select names, and whether it takes them all by `*`.
-
-    Raises DefinitionError when it isn't one select over `raw`.
-    """
-    tree = _parsed(sql)
-    named: set[str] = set()
-    everything = False
-    selects = _selects_over_raw(tree)
-    if not selects:
-        raise DefinitionError(f"reshape: the select reads no table named 'raw': {sql}")
-    for select, _ in selects:
-        made = {column.name for lateral in select.args.get("laterals") or () for column in lateral.args["alias"].columns}
-        inner = {
-            column for nested in select.find_all(exp.Select) if nested is not select for column in nested.find_all(exp.Column)
-        }
-        named |= {column.name for column in select.find_all(exp.Column) if column not in inner} - made
-        everything |= any(expression.is_star for expression in select.expressions)
-    return named - {"*"}, everything
+def _again(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest
 
 
-def _parsed(sql: str) -> exp.Select:
-    try:
-        tree = sqlglot.parse_one(sql, read="spark")
-    except sqlglot.errors.ParseError as problem:
-        raise DefinitionError(f"reshape: not SQL: {problem.errors[0]['description']} in: {sql}") from problem
-    if not isinstance(tree, exp.Select) or any(s.args.get("group") for s in tree.find_all(exp.Select)):
-        raise DefinitionError(f"reshape: write one select over the table raw, without group by: {sql}")
-    return tree
-
-
-def _selects_over_raw(tree: exp.Expression) -> list[tuple[exp.Select, exp.Table]]:
-    found = []
-    for table in tree.find_all(exp.Table):
-        select = table.find_ancestor(exp.Select)
-        if table.name == "raw" and select is not None:
-            found.append((select, table))
-    return found
-
-
-def conform(df: DataFrame, *, source: Source, personal_key: bytes | None = None) -> DataFrame:
-    """Type a source's columns and judge every row.
-
-    Rows in: text columns, `_file`, `_line`, `_unreadable` and `_raw`. Rows out: the same number, with
-    the declared columns typed (null where unreadable; personal ones absent or an HMAC-SHA256 in hex), `_event_time`,
-    `_known_time`, `_month`, `_file`, `_line`, `_row_hash`, and
-    `_reasons`: array of (rule, reason), empty for a row to keep; `_rounded`: how many amounts had more than two decimals;
-    `_key` and `_row`, of rows with reasons: the key as text, and JSON of the row as it was read, both without personal data.
-
-    `personal_key`: needed when a column says `personal: hmac`.
-    """
+def conform_sql(source: Source, found: Sequence[str], *, zone: str) -> str:
+    """DuckDB SQL over the table `raw`, of the columns `found`: what `Conform` gives. It calls `keyed_hash` on personal data."""
     names = list(source.columns)
-    absent = [name for name in names if name not in df.columns]
-    texts = [(F.lit(None) if name in absent else F.col(_quoted(name))).cast("string").alias(name) for name in names]
-    carried = [F.col(name) for name in ("_file", "_line", "_unreadable", "_raw")]
-    cleaned = df.select(*texts, *carried).select(
-        *(F.col(_quoted(name)).alias(f"_raw_{name}") for name in names),
-        *(F.expr(_cleaned(name, source)).alias(f"_text_{name}") for name in names),
-        *carried,
-    )
-    money = [name for name in names if source.columns[name].type == "money"]
-    exact = cleaned.select("*", *(F.expr(_decimal(f"`_text_{name}`", 20)).alias(f"_exact_{name}") for name in money))
-    typed = exact.select("*", *(F.expr(_typed(name, source)).alias(name) for name in names))
-    timed = typed.select("*", *_clocks(source))
-    judged = timed.select("*", _reasons(source).alias("_reasons"), _rounded(money).alias("_rounded"))
-    kept = [name for name in names if source.columns[name].personal != "drop"]
-    masked = judged.select(
-        *(_masked(name, source.columns[name], personal_key) for name in kept),
-        "_event_time",
-        "_known_time",
-        F.date_format("_event_time", "yyyy" if source.layout == "year" else "yyyy-MM").alias("_month"),
-        "_file",
-        "_line",
-        "_reasons",
-        "_rounded",
-        _row(source).alias("_row"),
-        *(F.col(f"`_text_{name}`").alias(f"_text_{name}") for name in source.key),
-    )
-    return masked.select(
-        *(F.col(_quoted(name)) for name in kept),
-        "_event_time",
-        "_known_time",
-        "_month",
-        "_file",
-        "_line",
-        _row_hash(kept, source).alias("_row_hash"),
-        "_reasons",
-        "_rounded",
-        key_text(source).alias("_key"),
-        "_row",
-    )
+    raw = [f"cast({quoted(name) if name in found else 'null'} as varchar) as {_raw(name)}" for name in names]
+    written = [f"{_written(name, source)} as {_text(name)}" for name in names]
+    typed = [f"{_typed(name, source)} as {quoted(name)}" for name in names]
+    checks = list(_checks(source))
+    judged = [f"({check.condition}) as {quoted(f'_check_{number}')}" for number, check in enumerate(checks)]
+    kept = list(_kept_columns(source))
+    return f"""
+        select {", ".join(_out(name, source) for name in kept)},
+            timezone('UTC', _event_time) as _event_time, timezone('UTC', _known_time) as _known_time, _file, _line,
+            {_row_hash(source)} as _row_hash,
+            _month,
+            {_told([text(check.rule) for check in checks], "'unreadable'")} as _rule,
+            {_told([check.reason for check in checks], "_unreadable")} as _reason,
+            {_key(source)} as _key,
+            {_row(source)} as _row,
+            cast({_rounded(source)} as bigint) as _rounded,
+            coalesce(epoch_us(_known_time) - epoch_us({_end_of_own_day(zone)}), 0) as _late_by,
+            {_effect(source)} as _effect
+        from (
+            select * exclude ({", ".join(quoted(name) for name in kept)}),
+                {", ".join(f"{_masked(name, source)} as {quoted(name)}" for name in kept)},
+                {_any(len(checks))} as _breaks,
+                strftime(_event_time, {text("%Y" if source.layout == "year" else "%Y-%m")}) as _month
+            from (
+                select *, {", ".join(judged)} from (
+                    select *, {", ".join(_clocks(source))} from (
+                        select *, {", ".join(typed)} from (
+                            select *, {", ".join(written)} from (select {", ".join(raw)}, {", ".join(CARRIED)} from raw)
+                        )
+                    )
+                )
+            )
+        )"""
 
 
-def time_sql(time: TimeColumn, zone: str) -> str:
-    """SQL for an instant: the column itself, or the start or the last microsecond of a local date, in `zone`."""
-    column = _quoted(time.column)
-    if time.of_date is None:
-        return column
-    if time.of_date == "start_of_day":
-        return _midnight(column, zone)
-    following = f"date_add({column}, 1)" if time.of_date == "end_of_day" else f"add_months(trunc({column}, 'MM'), 1)"
-    return f"{_midnight(following, zone)} - interval 1 microsecond"
+# ---- columns
 
 
-def _midnight(date: str, zone: str) -> str:
-    return f"to_utc_timestamp(cast({date} as timestamp), {_literal(zone)})"
+def _kept_columns(source: Source) -> dict[str, str]:
+    return {name: kind for name, kind in curated_columns(source).items() if name in source.columns}
 
 
-# ---- types
+def _raw(name: str) -> str:
+    return quoted(f"_raw_{name}")
 
 
-def _cleaned(name: str, source: Source) -> str:
+def _text(name: str) -> str:
+    return quoted(f"_text_{name}")
+
+
+def _written(name: str, source: Source) -> str:
     """The text without white space around it; null when it is one of the source's null values."""
-    text = f"trim(BOTH '{_SPACE}' FROM {_quoted(name)})"
-    nulls = ", ".join(_literal(value) for value in source.null_values)
-    return f"if({text} in ({nulls}), null, {text})" if nulls else text
-
-
-def _decimal(text: str, scale: int) -> str:
-    """A number as it is written, with or without an exponent; null for `1,234.50`, `NaN`, `inf` and anything else."""
-    return f"try_cast({text} as decimal(38,{scale}))"
+    value = without_space(_raw(name))
+    nulls = ", ".join(text(null) for null in source.null_values)
+    return f"if({value} in ({nulls}), null, {value})" if nulls else value
 
 
 def _typed(name: str, source: Source) -> str:
-    column, text = source.columns[name], f"`_text_{name}`"
-    if column.type == "integer":
-        exact = _decimal(text, 18)
-        return f"coalesce(try_cast({text} as bigint), if({exact} = floor({exact}), try_cast({exact} as bigint), null))"
-    if column.type == "money":
-        return f"try_cast(`_exact_{name}` as decimal(18,2))"
-    if column.type == "number":
-        is_number = f"{text} rlike '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$'"
-        value = f"if({is_number}, try_cast({text} as double), null)"
-        return f"if(abs({value}) = double('infinity'), null, {value})"
-    if column.type == "boolean":
-        return (
-            f"case when lower({text}) in ('true', '1', 'yes') then true when lower({text}) in ('false', '0', 'no') then false end"
-        )
-    if column.type == "date":
-        return _first(_date(text), *(f"to_date({_by_format(text, form)})" for form in column.formats))
-    if column.type == "timestamp":
-        zone = source.zone_of(name)
-        return _first(_timestamp(text, zone), *(_formatted_timestamp(text, form, zone) for form in column.formats))
-    return text
+    column = source.columns[name]
+    return read(_text(name), column.type, formats=column.formats, zone=source.zone_of(name))
 
 
-def _first(*values: str) -> str:
-    return f"coalesce({', '.join(values)})"
+def _masked(name: str, source: Source) -> str:
+    value = quoted(name)
+    return f"keyed_hash(cast({value} as varchar))" if source.columns[name].personal == "hmac" else value
 
 
-def _date(text: str) -> str:
-    """`2025-09-30`, also with midnight behind it, as a table that keeps dates as timestamps gives it."""
-    pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]00:00:00([.]0+)?)?$"
-    return f"if({text} rlike '{pattern}', try_cast(substr({text}, 1, 10) as date), null)"
+def _out(name: str, source: Source) -> str:
+    """The column as it is handed on: an instant says that it is in UTC."""
+    is_instant = _kept_columns(source)[name] == "timestamp"
+    return f"timezone('UTC', {quoted(name)}) as {quoted(name)}" if is_instant else quoted(name)
 
 
-def _timestamp(text: str, zone: str) -> str:
-    """ISO-8601 with an offset, else a local time in `zone`; to the microsecond, what lies below is cut off."""
-    local = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?"
-    # Spark looks a written zone up each time, which costs more than all else; the session's zone is UTC, so Z needs none.
-    without_z = f"substr({text}, 1, length({text}) - 1)"
-    with_colon = f"regexp_replace({text}, '([0-9]{{2}})([0-9]{{2}})$', '$1:$2')"
-    return (
-        f"case when {text} like '%Z' then if({without_z} rlike '{local}$', try_cast({without_z} as timestamp), null) "
-        f"when {text} rlike '{local}$' then to_utc_timestamp(try_cast({text} as timestamp), {_literal(zone)}) "
-        f"when {text} rlike '{local} ?[+-][0-9]{{2}}(:[0-9]{{2}})?$' then try_cast({text} as timestamp) "
-        f"when {text} rlike '{local} ?[+-][0-9]{{4}}$' then try_cast({with_colon} as timestamp) end"
-    )
+def _clocks(source: Source) -> list[str]:
+    known = _time(source.known_time, source) if source.known_time else "cast(null as timestamp)"
+    return [f"{_time(source.event_time, source)} as _event_time", f"{known} as _known_time"]
 
 
-def _by_format(text: str, form: str) -> str:
-    return f"try_to_timestamp({text}, {_literal(form)})"
+def _time(time: TimeColumn, source: Source) -> str:
+    """An instant: the column itself, or the start or the last microsecond of a local date."""
+    if time.of_date is None:
+        return quoted(time.column)
+    instant = parse(f"{time.of_date}({time.column})", {time.column: "date"}, zone=source.zone_of(time.column)).duckdb()
+    return instant if time.of_date == "start_of_day" else f"{instant} - interval 1 microsecond"
 
 
-def _formatted_timestamp(text: str, form: str, zone: str) -> str:
-    value = _by_format(text, form)
-    has_offset = any(letter in form for letter in "XxZOVz")
-    return value if has_offset else f"to_utc_timestamp({value}, {_literal(zone)})"
+def _end_of_own_day(zone: str) -> str:
+    return parse("end_of_day(local_date(_event_time))", {"_event_time": "timestamp"}, zone=zone).duckdb()
 
 
-def _clocks(source: Source) -> list[SparkColumn]:
-    event = time_sql(source.event_time, source.zone_of(source.event_time.column))
-    known = (
-        time_sql(source.known_time, source.zone_of(source.known_time.column)) if source.known_time else "cast(null as timestamp)"
-    )
-    return [F.expr(event).alias("_event_time"), F.expr(known).alias("_known_time")]
+def _effect(source: Source) -> str:
+    grace = int(source.grace.total_seconds() * 1_000_000)
+    return f"greatest(epoch_us(_event_time) + 1, epoch_us(_known_time) - {grace})"
 
 
 # ---- reasons
 
 
-def _reasons(source: Source) -> SparkColumn:
-    """Array of (rule, reason), without nulls; the reasons of a row that could not be read at all are that alone."""
-    checks = [check for name, column in source.columns.items() for check in _column_checks(name, column, source)]
-    checks.append(
-        _check(
-            f"_event_time < timestamp'{_YEARS[0]} 00:00:00' or _event_time >= timestamp'{_YEARS[1]} 00:00:00'",
-            "event_time",
-            _sentence("event time ", "cast(_event_time as string)", f" lies outside {_YEARS[0][:4]} to {int(_YEARS[1][:4]) - 1}"),
-        )
-    )
-    checks += [
-        _check(_breaks(rule, source), rule.name, _literal(f"{rule.name} does not hold: {rule.expr}")) for rule in source.rules
-    ]
-    unreadable = f"array({_reason(_literal('unreadable'), '_unreadable')})"
-    return F.expr(f"if(_unreadable is not null, {unreadable}, array_compact(array({', '.join(checks)})))")
+@dataclass(frozen=True)
+class _Check:
+    """A rule, the SQL that is true of a row that breaks it, and SQL for the words that say so."""
+
+    rule: str
+    condition: str
+    reason: str
+
+
+def _checks(source: Source) -> Iterator[_Check]:
+    for name, column in source.columns.items():
+        yield from _column_checks(name, column, source)
+    first, last = (f"timestamp '{year}'" for year in _YEARS)
+    told = _sentence("event time ", "cast(_event_time as varchar)", f" lies outside {_YEARS[0][:4]} to {int(_YEARS[1][:4]) - 1}")
+    yield _Check("event_time", f"_event_time < {first} or _event_time >= {last}", told)
+    for rule in source.rules:
+        yield _Check(rule.name, _breaks(rule, source), text(f"{rule.name} does not hold: {rule.expr}"))
 
 
 def _breaks(rule: RowRule, source: Source) -> str:
     types = {name: column.type for name, column in source.columns.items()}
-    return f"not coalesce(({parse_condition(rule.expr, types, zone=source.zone).spark()}), false)"
+    return f"not coalesce(({parse_condition(rule.expr, types, zone=source.zone).duckdb()}), false)"
 
 
-def _column_checks(name: str, column: Column, source: Source) -> Iterator[str]:
-    value, text, raw = _quoted(name), f"`_text_{name}`", f"`_raw_{name}`"
+def _column_checks(name: str, column: Column, source: Source) -> Iterator[_Check]:
+    value, written, raw = quoted(name), _text(name), _raw(name)
     times = [time.column for time in (source.event_time, source.known_time) if time]
     if column.required or name in (*source.key, *times, source.version):
-        written = (
-            _sentence(f"{name} is required and is '", raw, "'") if column.personal is None else _literal(f"{name} is required")
-        )
-        blank = f"coalesce(trim({raw}), '') = ''"
-        yield _check(
-            f"{text} is null", f"{name}.required", f"if({blank}, {_literal(f'{name} is required and empty')}, {written})"
-        )
-    shown = _literal("its value") if column.personal else _sentence("'", text, "'")
+        shown = _sentence(f"{name} is required and is '", raw, "'") if column.personal is None else text(f"{name} is required")
+        told = f"if(coalesce(trim({raw}), '') = '', {text(f'{name} is required and empty')}, {shown})"
+        yield _Check(f"{name}.required", f"{written} is null", told)
+    shown = text("its value") if column.personal else _sentence("'", written, "'")
     if column.type != "string":
-        wanted = f" is not {_EXAMPLES[column.type]}" + (f" or of the form {', '.join(column.formats)}" if column.formats else "")
-        yield _check(
-            f"{text} is not null and {value} is null",
-            f"{name}.type",
-            f"concat({_literal(name + ': ')}, {shown}, {_literal(wanted)})",
-        )
+        wanted = f" is not {EXAMPLES[column.type]}" + (f" or of the form {', '.join(column.formats)}" if column.formats else "")
+        told = f"concat({text(name + ': ')}, {shown}, {text(wanted)})"
+        yield _Check(f"{name}.type", f"{written} is not null and {value} is null", told)
     if column.values:
-        allowed = ", ".join(_literal(item) for item in column.values)
-        told = _literal(f" is not one of {', '.join(column.values)}")
-        yield _check(f"{text} not in ({allowed})", f"{name}.values", f"concat({_literal(name + ': ')}, {shown}, {told})")
-    for limit, sign, word in ((column.minimum, "<", "below the minimum"), (column.maximum, ">", "above the maximum")):
+        allowed = ", ".join(text(item) for item in column.values)
+        told = f"concat({text(name + ': ')}, {shown}, {text(' is not one of ' + ', '.join(column.values))})"
+        yield _Check(f"{name}.values", f"{written} not in ({allowed})", told)
+    for limit, sign, rule, word in (
+        (column.minimum, "<", "minimum", "below the minimum"),
+        (column.maximum, ">", "maximum", "above the maximum"),
+    ):
         if limit is not None:
-            told = _literal(f" is {word} {limit:f}")
-            rule = f"{name}.{'minimum' if sign == '<' else 'maximum'}"
-            yield _check(f"{value} {sign} {limit:f}", rule, f"concat({_literal(name + ': ')}, {shown}, {told})")
+            told = f"concat({text(name + ': ')}, {shown}, {text(f' is {word} {limit:f}')})"
+            yield _Check(f"{name}.{rule}", f"{value} {sign} {limit:f}", told)
 
 
-def _check(condition: str, rule: str, reason: str) -> str:
-    return f"if({condition}, {_reason(_literal(rule), reason)}, null)"
+def _any(checks: int) -> str:
+    """Whether a row can't be kept; never null."""
+    broken = [quoted(f"_check_{number}") for number in range(checks)]
+    return f"coalesce({' or '.join(['_unreadable is not null', *broken])}, false)"
 
 
-def _reason(rule: str, reason: str) -> str:
-    return f"named_struct('rule', {rule}, 'reason', {reason})"
+def _told(words: Sequence[str], unreadable: str) -> str:
+    """What is said of the checks that a row breaks; of one that could not be read at all that alone."""
+    cases = ", ".join(f"if({quoted(f'_check_{number}')}, {word}, null)" for number, word in enumerate(words))
+    return f"case when _unreadable is not null then {unreadable} when _breaks then concat_ws('; ', {cases}) end"
 
 
 def _sentence(before: str, value: str, after: str) -> str:
-    return f"concat({_literal(before)}, substr({value}, 1, {_LONGEST_VALUE}), {_literal(after)})"
+    return f"concat({text(before)}, substr({value}, 1, {_LONGEST_VALUE}), {text(after)})"
 
 
-def _rounded(money: Sequence[str]) -> SparkColumn:
-    counts = [f"if(`_exact_{name}` <> {_quoted(name)}, 1, 0)" for name in money]
-    return F.expr(" + ".join(f"coalesce({count}, 0)" for count in counts) or "0")
+def _rounded(source: Source) -> str:
+    money = [name for name in _kept_columns(source) if source.columns[name].type == "money"]
+    counts = [f"cast({was_rounded(_text(name), quoted(name))} as integer)" for name in money if _is_typed(name, source)]
+    return " + ".join(counts) or "0"
 
 
 # ---- what a row is shown as, and known by
 
 
-def _row(source: Source) -> SparkColumn:
+def _row(source: Source) -> str:
     """JSON of the row's text without personal columns; of an unreadable row its text, unless the source has personal data."""
     shown = [name for name, column in source.columns.items() if column.personal is None]
-    fields = ", ".join(f"{_literal(name)}, `_raw_{name}`" for name in shown)
-    of_columns = f"to_json(named_struct({fields}))" if fields else "'{}'"
+    fields = ", ".join(f"{quoted(name)} := {_raw(name)}" for name in shown)
+    of_columns = f"cast(json_merge_patch('{{}}', to_json(struct_pack({fields}))) as varchar)" if fields else "'{}'"
     is_personal = any(column.personal for column in source.columns.values())
-    unreadable = "null" if is_personal else "to_json(named_struct('_raw', _raw))"
-    return F.expr(f"case when _unreadable is not null then {unreadable} when size(_reasons) > 0 then {of_columns} end")
+    unreadable = "null" if is_personal else "cast(to_json(struct_pack(_raw := _raw)) as varchar)"
+    return f"case when _unreadable is not null then {unreadable} when _breaks then {of_columns} end"
 
 
-def key_text(source: Source) -> SparkColumn:
+def _key(source: Source) -> str:
     """The key as `account_id=A1, period=2025-06-01`; what could not be typed as it is written, personal text left out."""
     parts = []
     for name in source.key:
-        column = source.columns[name]
-        typed = f"cast({_quoted(name)} as string)"
-        written = {None: f"coalesce({typed}, `_text_{name}`)", "hmac": typed}.get(column.personal, "null")
-        parts.append(f"concat({_literal(name + '=')}, coalesce({written}, ''))")
-    return F.expr(f"if(size(_reasons) > 0, concat_ws(', ', {', '.join(parts)}), null)")
+        typed = f"cast({quoted(name)} as varchar)"
+        written = {None: f"coalesce({typed}, {_text(name)})", "hmac": typed}.get(source.columns[name].personal, "null")
+        parts.append(f"concat({text(name + '=')}, {written})")
+    return f"if(_breaks, concat_ws(', ', {', '.join(parts)}), null)"
 
 
-def _row_hash(kept: Sequence[str], source: Source) -> SparkColumn:
+def _row_hash(source: Source) -> str:
     """128 bits of SHA-256, in hex, over the typed columns that are kept; null differs from empty."""
     values = []
-    for name in kept:
-        value = _quoted(name)
-        text = (
-            f"cast(unix_micros({value}) as string)"
-            if source.columns[name].type == "timestamp" and _is_typed(name, source)
-            else value
-        )
-        values.append(f"coalesce(cast({text} as string), '\\u0000')")
-    return F.expr(f"substr(sha2(concat_ws('\\u001f', {', '.join(values)}), 256), 1, 32)")
+    for name, kind in _kept_columns(source).items():
+        value = f"epoch_us({quoted(name)})" if kind == "timestamp" else quoted(name)
+        values.append(f"coalesce(cast({value} as varchar), {_NO_VALUE})")
+    return f"substr(sha256(concat_ws({_BETWEEN}, {', '.join(values)})), 1, 32)"
 
 
 def _is_typed(name: str, source: Source) -> bool:
     return source.columns[name].personal != "hmac"
-
-
-def _masked(name: str, column: Column, key: bytes | None) -> SparkColumn:
-    value = F.col(_quoted(name))
-    if column.personal != "hmac":
-        return value
-    if key is None:
-        raise ValueError(f"'{name}' is personal data to be hashed, and there is no key")
-
-    # A Python function keeps the key out of Spark's plans, which end up in logs.
-    def keyed_hash(text: str | None) -> str | None:
-        return None if text is None else hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-
-    return F.udf(keyed_hash, "string")(value.cast("string")).alias(name)
-
-
-def _quoted(name: str) -> str:
-    return f"`{name}`"
-
-
-def _literal(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -59,8 +59,13 @@ def curated_columns(source: Source) -> dict[str, str]:
     }
 
 
+def arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
+    """The Arrow types of columns given by Spark type."""
+    return pa.schema([(name, _ARROW_TYPES[type_]) for name, type_ in columns.items()])
+
+
 def curated_arrow_schema(source: Source) -> pa.Schema:
-    return pa.schema([(name, _ARROW_TYPES[type_]) for name, type_ in curated_columns(source).items()])
+    return arrow_schema(curated_columns(source))
 
 
 def curated_table(source: Source, rows: Iterable[Mapping[str, Any]], *, run: str = "") -> pa.Table:

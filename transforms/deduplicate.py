@@ -2,67 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from pyspark.sql import Window
-from pyspark.sql import functions as F
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from collections.abc import Callable, Sequence
 
 KEPT, DUPLICATE, CONFLICT, BAD = "kept", "duplicate", "conflict", "bad"
 
 
-def classify(df: DataFrame, *, by: Sequence[str], known: DataFrame | None = None, few: bool = False) -> DataFrame:
-    """Say of every row whether it is kept.
+def classify_sql(rows: str, known: str | None, *, by: Sequence[str], columns: Sequence[str], quote: Callable[[str], str]) -> str:
+    """SQL, for Spark as for DuckDB, that says of every row whether it is kept.
 
-    Rows in: conformed ones, any number per `by` (key and version; nulls are equal to each other). Rows out: the same,
-    with `_class`: `bad` when it has `_reasons`; of the others the first in (`_file`, `_line`) order is `kept` unless `known`
-    has its key and version, and the rest are a `duplicate` when their `_row_hash` is that of the row known or kept, else a
-    `conflict`, with a reason. `known`: rows kept before, each `by` once. `few`: the keys
-    of `df` fit in memory, and spare sorting all that is known.
+    `rows`: the table of conformed rows, any number per `by` (key and version; nulls are equal to each other), with `columns`.
+    `known`: the table of rows kept before, each `by` once, with `_row_hash`, `_file` and `_line`; None when there are none.
+    Rows out: the same, with `_class`: `bad` when it breaks a rule; of the others the first in (`_file`, `_line`) order is `kept`
+    unless `known` has its key and version, and the rest are a `duplicate` when their `_row_hash` is that of the row known or
+    kept, else a `conflict`, with `_rule` and `_reason`. `quote` writes a column's name.
     """
-    is_bad = F.size("_reasons") > 0
+    named = [quote(name) for name in by]
     # Bad rows take no part: each is on its own, so that many with an empty key are not one group.
-    group = [F.col(f"`{name}`") for name in by] + [F.when(is_bad, F.xxhash64("_file", "_line"))]
-    in_order = Window.partitionBy(*group).orderBy(
-        F.asc_nulls_first("_file"), F.asc_nulls_first("_line"), F.asc_nulls_first("_row_hash")
-    )
-    so_far = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    ranked = df.select(
-        "*",
-        F.row_number().over(in_order).alias("_rank"),
-        F.first(F.struct("_row_hash", "_file", "_line")).over(so_far).alias("_new"),
-    )
-    if known is None:
-        joined = ranked.withColumn("_old", F.lit(None).cast("struct<_row_hash:string,_file:string,_line:bigint>"))
-    else:
-        old = known.select(
-            *(F.col(f"`{name}`").alias(f"_known_{number}") for number, name in enumerate(by)),
-            F.struct("_row_hash", "_file", "_line").alias("_old"),
-        )
-        if few:
-            keys = F.broadcast(
-                df.select(*(F.col(f"`{name}`").alias(f"_new_{number}") for number, name in enumerate(by))).distinct()
+    group = [*named, "if(_rule is null, null, _file)", "if(_rule is null, null, _line)"]
+    first = {name: f"first_value({name}) over in_order as _new{name}" for name in ("_row_hash", "_file", "_line")}
+    old = {name: f"k.{name}" if known else "null" for name in first}
+    joined = f" left join {known} k on {' and '.join(_same('r', 'k', named))}" if known else ""
+    return f"""
+        select {", ".join(quote(name) for name in columns if name not in ("_rule", "_reason"))},
+            if(_class = '{CONFLICT}', '{CONFLICT}', _rule) as _rule,
+            if(_class = '{CONFLICT}', concat(
+                'its key and version are those of ', _first_file, ' line ', cast(_first_line as {{text}}), ', with other content'
+            ), _reason) as _reason,
+            _class
+        from (
+            select *, case
+                when _rule is not null then '{BAD}'
+                when not _is_known and _rank = 1 then '{KEPT}'
+                when _row_hash = _first_hash then '{DUPLICATE}'
+                else '{CONFLICT}' end as _class
+            from (
+                select r.*, {"k._row_hash is not null" if known else "false"} as _is_known,
+                    coalesce({old["_row_hash"]}, r._new_row_hash) as _first_hash,
+                    coalesce({old["_file"]}, r._new_file) as _first_file,
+                    coalesce({old["_line"]}, r._new_line) as _first_line
+                from (
+                    select *, row_number() over in_order as _rank, {", ".join(first.values())}
+                    from {rows}
+                    window in_order as (
+                        partition by {", ".join(group)}
+                        order by _file nulls first, _line nulls first, _row_hash nulls first
+                    )
+                ) r{joined}
             )
-            wanted = [old[f"_known_{number}"].eqNullSafe(keys[f"_new_{number}"]) for number in range(len(by))]
-            old = old.join(keys, on=wanted, how="left_semi")
-        same = [ranked[f"`{name}`"].eqNullSafe(old[f"_known_{number}"]) for number, name in enumerate(by)]
-        joined = ranked.join(old, on=same, how="left").drop(*(f"_known_{number}" for number in range(len(by))))
-    first = F.coalesce("_old", "_new")
-    kind = (
-        F.when(is_bad, BAD)
-        .when(F.col("_old").isNull() & (F.col("_rank") == 1), KEPT)
-        .when(F.col("_row_hash") == first["_row_hash"], DUPLICATE)
-        .otherwise(CONFLICT)
-    )
-    reason = F.concat(
-        F.lit("its key and version are those of "), first["_file"], F.lit(" line "), first["_line"], F.lit(", with other content")
-    )
-    conflict = F.array(F.struct(F.lit("conflict").alias("rule"), reason.alias("reason")))
-    return (
-        joined.select("*", kind.alias("_class"))
-        .withColumn("_reasons", F.when(F.col("_class") == CONFLICT, conflict).otherwise(F.col("_reasons")))
-        .drop("_rank", "_new", "_old")
-    )
+        )""".replace("{text}", "string")
+
+
+def needed_sql(rows: str, known: str, *, by: Sequence[str], quote: Callable[[str], str]) -> str:
+    """SQL for those rows of `known` whose key and version are among `rows`: a look-up in a large table of what few came."""
+    named = [quote(name) for name in by]
+    return f"select /*+ broadcast(r) */ k.* from {known} k semi join {rows} r on {' and '.join(_same('k', 'r', named))}"
+
+
+def _same(left: str, right: str, names: Sequence[str]) -> list[str]:
+    return [f"{left}.{name} is not distinct from {right}.{name}" for name in names]

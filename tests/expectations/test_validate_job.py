@@ -18,10 +18,11 @@ from conf.settings import load_settings
 from jobs import validate
 from jobs.progress import Progress
 from jobs.validate import ValidateSummary, held_back_message, pending, verdict_of
+from stores.curated_files import write_curated
 from stores.lake import Lake
 from stores.snapshots import DayWriter, Snapshot, SnapshotTable, sort_by_day
 from tests.expectations.definitions import ZONE, catalogue_of, group
-from tests.tables import table
+from tests.rows import rows
 from transforms.answer import snapshot_schema
 
 NOW = datetime(2025, 10, 2, tzinfo=UTC)
@@ -165,7 +166,7 @@ def test_fewer_rows_than_were_handed_over_hold_back(spark: SparkSession, lake: L
     ]
 
 
-def curate(lake: Lake, spark: SparkSession, run_id: str, *rows: tuple[Any, ...], quarantined: int = 0) -> None:
+def curate(lake: Lake, run_id: str, *plans: tuple[Any, ...], quarantined: int = 0) -> None:
     schema = (
         "plan_id string, customer_id string, provider string, amount decimal(18,2), net decimal(18,2), share double, "
         "national_id string, created_at timestamp, recorded_at timestamp, _event_time timestamp, _known_time timestamp, "
@@ -174,22 +175,22 @@ def curate(lake: Lake, spark: SparkSession, run_id: str, *rows: tuple[Any, ...],
     moment = "2025-09-01 00:00:00"
     full = [
         (plan, "ann", provider, "1.00", "1.00", 0.5, None, moment, moment, moment, moment, "f", 1, "h", run_id, "2025-09")
-        for plan, provider in rows
+        for plan, provider in plans
     ]
-    counts = {"read": len(rows) + quarantined, "kept": len(rows), "duplicates": 0, "quarantined": quarantined}
-    lake.curated("plans").append(
-        table(spark, schema, *full), run_id=run_id, taken=[], counts=counts, earliest_effect=0, partitions=["2025-09"]
-    )
+    counts = {"read": len(plans) + quarantined, "kept": len(plans), "duplicates": 0, "quarantined": quarantined}
+    made = rows(schema, *full)
+    files = write_curated(made.to_batches(), storage=lake.storage, folder="curated/plans", schema=made.schema)
+    lake.curated("plans").append(files, made.schema, run_id=run_id, taken=[], counts=counts, earliest_effect=0)
 
 
 def test_a_source_that_fails_holds_back_the_groups_that_read_it_until_its_next_rows_are_fit(
     spark: SparkSession, lake: Lake
 ) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", FINE)
-    curate(lake, spark, "c1", ("p1", "atome"), quarantined=1)
+    curate(lake, "c1", ("p1", "atome"), quarantined=1)
 
     bad = judge(lake, spark, snapshot)
-    curate(lake, spark, "c2", ("p2", "grab"), ("p3", "grab"))
+    curate(lake, "c2", ("p2", "grab"), ("p3", "grab"))
     good = judge(lake, spark, snapshot, run_id="r2")
     again = judge(lake, None, snapshot, run_id="r3")
 
@@ -204,9 +205,9 @@ def test_a_source_that_fails_holds_back_the_groups_that_read_it_until_its_next_r
 
 def test_the_same_key_and_version_twice_is_found_across_commits(spark: SparkSession, lake: Lake) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", FINE)
-    curate(lake, spark, "c1", ("p1", "atome"))
+    curate(lake, "c1", ("p1", "atome"))
     judge(lake, spark, snapshot)
-    curate(lake, spark, "c2", ("p1", "atome"), ("p2", "no such provider"))
+    curate(lake, "c2", ("p1", "atome"), ("p2", "no such provider"))
 
     summary = judge(lake, spark, snapshot, run_id="r2")
 

@@ -1,92 +1,102 @@
-"""Every key and version once: the first of its kind is kept, equal ones are duplicates, others conflicts."""
+"""Every key and version once: the first of its kind is kept, equal ones are duplicates, others conflicts. In both engines."""
 
 import pytest
-from chispa import assert_df_equality
 
-from tests.tables import table
-from transforms.deduplicate import classify
+from jobs.engines import InProcess, InSpark
+from tests.rows import rows
+from transforms.deduplicate import classify_sql, needed_sql
 
-SCHEMA = (
-    "id string, version bigint, _row_hash string, _file string, _line bigint, _reasons array<struct<rule:string,reason:string>>"
-)
-CLASSES = "_file string, _line bigint, _class string"
+SCHEMA = {
+    "id": "string", "a version": "bigint", "_row_hash": "string", "_file": "string", "_line": "bigint", "_rule": "string",
+    "_reason": "string",
+}  # fmt: skip
+KNOWN = {name: SCHEMA[name] for name in ("id", "a version", "_row_hash", "_file", "_line")}
+BY = ["id", "a version"]
 
 
-def test_the_first_in_file_and_line_order_is_kept(spark):
-    rows = table(
-        spark,
+@pytest.fixture(params=["in process", "in Spark"])
+def engine(request):
+    engine = InProcess(memory="100MB") if request.param == "in process" else InSpark(request.getfixturevalue("spark"))
+    yield engine
+    engine.close()
+
+
+def given(engine, columns, *written):
+    table = rows(", ".join(f"`{name}` {kind}" for name, kind in columns.items()).replace("`a version`", "`a_version`"), *written)
+    batches = table.rename_columns(list(columns)).to_batches()
+    return engine.made(iter, [batches], columns)
+
+
+def classes(engine, new, known=None):
+    tables = {"new": new} if known is None else {"new": new, "known": known}
+    text = classify_sql("{new}", known and "{known}", by=BY, columns=list(SCHEMA), quote=engine.quote)
+    found = engine.collect(f"select * from ({text}) order by _file, _line", **tables)
+    assert all(list(row) == [*(name for name in SCHEMA if name[:2] != "_r" or name == "_row_hash"), "_rule", "_reason", "_class"]
+               for row in found)  # fmt: skip
+    return [(row["_file"], row["_line"], row["_class"], row["_rule"], row["_reason"]) for row in found]
+
+
+def test_the_first_in_file_and_line_order_is_kept(engine):
+    new = given(
+        engine,
         SCHEMA,
-        ("ann", 1, "h1", "b.csv", 2, []),  # the same as in a.csv, which comes first
-        ("ann", 1, "h1", "a.csv", 9, []),
-        ("ann", 1, "h1", "a.csv", 10, []),
-        ("ann", 1, "h2", "c.csv", 1, []),  # other content
-        ("ann", 2, "h2", "a.csv", 1, []),  # another version
-        (None, 1, "h3", "a.csv", 2, [("id.required", "id is required and empty")]),
-        (None, 1, "h3", "a.csv", 3, [("id.required", "id is required and empty")]),  # bad rows are not compared
-        ("bob", None, "h4", "a.csv", 4, []),
-        ("bob", None, "h4", "a.csv", 5, []),  # nulls are equal
+        ("ann", 1, "h1", "b.csv", 2, None, None),  # the same as in a.csv, which comes first
+        ("ann", 1, "h1", "a.csv", 9, None, None),
+        ("ann", 1, "h1", "a.csv", 10, None, None),
+        ("ann", 1, "h2", "c.csv", 1, None, None),  # other content
+        ("ann", 2, "h2", "a.csv", 1, None, None),  # another version
+        (None, 1, "h3", "a.csv", 2, "id.required", "id is required and empty"),
+        (None, 1, "h3", "a.csv", 3, "id.required", "id is required and empty"),  # bad rows are not compared
+        ("bob", None, "h4", "a.csv", 4, None, None),
+        ("bob", None, "h4", "a.csv", 5, None, None),  # nulls are equal
     )
-
-    actual = classify(rows, by=["id", "version"])
-
-    expected = table(
-        spark,
-        CLASSES,
-        ("b.csv", 2, "duplicate"),
-        ("a.csv", 9, "kept"),
-        ("a.csv", 10, "duplicate"),
-        ("c.csv", 1, "conflict"),
-        ("a.csv", 1, "kept"),
-        ("a.csv", 2, "bad"),
-        ("a.csv", 3, "bad"),
-        ("a.csv", 4, "kept"),
-        ("a.csv", 5, "duplicate"),
-    )
-    assert_df_equality(actual.select("_file", "_line", "_class"), expected, ignore_row_order=True, ignore_nullable=True)
-    conflict = actual.where("_class = 'conflict'").select("_reasons").first()[0]
-    assert [tuple(reason) for reason in conflict] == [
-        ("conflict", "its key and version are those of a.csv line 9, with other content")
+    bad = ("bad", "id.required", "id is required and empty")
+    assert classes(engine, new) == [
+        ("a.csv", 1, "kept", None, None),
+        ("a.csv", 2, *bad),
+        ("a.csv", 3, *bad),
+        ("a.csv", 4, "kept", None, None),
+        ("a.csv", 5, "duplicate", None, None),
+        ("a.csv", 9, "kept", None, None),
+        ("a.csv", 10, "duplicate", None, None),
+        ("b.csv", 2, "duplicate", None, None),
+        ("c.csv", 1, "conflict", "conflict", "its key and version are those of a.csv line 9, with other content"),
     ]
 
 
 @pytest.mark.parametrize("few", [True, False])
-def test_what_is_known_already_comes_first(spark, few):
-    rows = table(
-        spark,
+def test_what_is_known_already_comes_first(engine, few):
+    new = given(
+        engine,
         SCHEMA,
-        ("ann", 1, "h1", "n.csv", 1, []),
-        ("ann", 1, "h2", "n.csv", 2, []),
-        ("bob", None, "h1", "n.csv", 3, []),
-        ("cat", 1, "h9", "n.csv", 4, []),
-        ("cat", 1, "h8", "n.csv", 5, []),
-        ("dan", 1, "h1", "n.csv", 6, [("rule", "why")]),
+        ("ann", 1, "h1", "n.csv", 1, None, None),
+        ("ann", 1, "h2", "n.csv", 2, None, None),
+        ("bob", None, "h1", "n.csv", 3, None, None),
+        ("cat", 1, "h9", "n.csv", 4, None, None),
+        ("cat", 1, "h8", "n.csv", 5, None, None),
+        ("dan", 1, "h1", "n.csv", 6, "rule", "why"),
     )
-    known = table(
-        spark,
-        "id string, version bigint, _row_hash string, _file string, _line bigint",
+    known = given(
+        engine,
+        KNOWN,
         ("ann", 1, "h1", "old.csv", 7),
         ("bob", None, "h1", "old.csv", 8),
         ("cat", 2, "h9", "old.csv", 9),  # another version
         ("dan", 1, "h1", "old.csv", 10),
         ("eve", 1, "h1", "old.csv", 11),
     )
-
-    actual = classify(rows, by=["id", "version"], known=known, few=few)
-
-    expected = table(
-        spark,
-        f"{CLASSES}, told string",
-        ("n.csv", 1, "duplicate", None),
-        ("n.csv", 2, "conflict", "its key and version are those of old.csv line 7, with other content"),
-        ("n.csv", 3, "duplicate", None),
-        ("n.csv", 4, "kept", None),
-        ("n.csv", 5, "conflict", "its key and version are those of n.csv line 4, with other content"),
-        ("n.csv", 6, "bad", "why"),
-    )
-    told = actual.selectExpr("_file", "_line", "_class", "get(_reasons, 0).reason as told")
-    assert_df_equality(told, expected, ignore_row_order=True, ignore_nullable=True)
-    assert actual.columns == [*rows.columns, "_class"]
+    if few:
+        known = engine.sql(needed_sql("{new}", "{known}", by=BY, quote=engine.quote), new=new, known=known)
+        assert [row["id"] for row in engine.collect("select id from {known} order by id", known=known)] == ["ann", "bob", "dan"]
+    assert classes(engine, new, known) == [
+        ("n.csv", 1, "duplicate", None, None),
+        ("n.csv", 2, "conflict", "conflict", "its key and version are those of old.csv line 7, with other content"),
+        ("n.csv", 3, "duplicate", None, None),
+        ("n.csv", 4, "kept", None, None),
+        ("n.csv", 5, "conflict", "conflict", "its key and version are those of n.csv line 4, with other content"),
+        ("n.csv", 6, "bad", "rule", "why"),
+    ]
 
 
-def test_no_rows_in_no_rows_out(spark):
-    assert classify(table(spark, SCHEMA), by=["id"]).collect() == []
+def test_no_rows_in_no_rows_out(engine):
+    assert classes(engine, given(engine, SCHEMA)) == []

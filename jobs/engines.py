@@ -1,0 +1,227 @@
+"""Where SQL over rows runs: in this process, by DuckDB, while there are few rows; else in Spark. The same SQL, the same rows.
+
+Starting Java, and having it compile what runs once, costs more than all that a small input needs. SQL must mean the same to both:
+standard joins, windows and aggregates, `if`, `concat`, `cast(... as string)`; names are written by the engine's `quote`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pyarrow as pa
+
+from conf.expressions.values import duckdb_name, spark_name
+from stores.curated_files import read_rows
+from stores.storage import Storage
+from transforms.curated import arrow_schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Columns = Mapping[str, str]
+"""Spark types by column."""
+Batches = Iterable[pa.RecordBatch]
+Item = TypeVar("Item")
+Table = Any
+"""A table of one engine, good for its own calls only."""
+
+_ROWS_AT_ONCE = 65_536
+
+
+class SqlEngine(Protocol):
+    """Tables, SQL over them, and Python over their batches."""
+
+    parallelism: int
+    """How many tasks run at once."""
+    look_up_bytes: float
+    """Rows from raw files of no more than this are read twice, so that only their own keys are fetched from a large table."""
+
+    def quote(self, name: str) -> str:
+        """A column's name in SQL."""
+
+    def made(self, work: Callable[[Item], Iterator[pa.RecordBatch]], items: Sequence[Item], columns: Columns) -> Table:
+        """The rows that `work`, which pickles, makes of each item."""
+
+    def parquet(self, storage: Storage, paths: Sequence[str], columns: Columns) -> Table:
+        """Columns of some Parquet files, to be read once; one that a file lacks is null."""
+
+    def sql(self, text: str, **tables: Table) -> Table:
+        """The rows of a query, in which `{name}` stands for a table of that name."""
+
+    def keep(self, table: Table) -> Table:
+        """The table, computed once however often it is read."""
+
+    def drop(self, *tables: Table) -> None:
+        """What was kept is needed no more."""
+
+    def close(self) -> None:
+        """Nothing that was made or kept is."""
+
+    def collect(self, text: str, **tables: Table) -> list[dict[str, Any]]:
+        """The few rows of a query."""
+
+    def write(
+        self,
+        work: Callable[[Batches], Iterator[dict[str, Any]]],
+        text: str,
+        columns: Columns,
+        *,
+        by: str | None = None,
+        **tables: Table,
+    ) -> list[dict[str, Any]]:
+        """Hand a query's rows to `work`, which pickles, and return what it says; it may run on several parts of them at once.
+
+        Rows with the same value of `by` are kept together as far as sizes allow; without it there is one part.
+        """
+
+
+class InProcess:
+    """DuckDB here; what doesn't fit `memory` spills to disk."""
+
+    look_up_bytes: float = math.inf
+
+    def __init__(self, *, threads: int = 2, memory: str = "512MB") -> None:
+        import duckdb
+
+        self.parallelism = threads
+        self._spill = tempfile.TemporaryDirectory(prefix="etr-")
+        config: dict[str, Any] = {"threads": threads, "memory_limit": memory, "temp_directory": self._spill.name}
+        self._connection = duckdb.connect(":memory:", config=config)
+        self._connection.execute("set TimeZone = 'UTC'")
+        self._made = 0
+
+    def close(self) -> None:
+        self._connection.close()
+        self._spill.cleanup()
+
+    def quote(self, name: str) -> str:
+        return duckdb_name(name)
+
+    def made(self, work: Callable[[Item], Iterator[pa.RecordBatch]], items: Sequence[Item], columns: Columns) -> str:
+        return self._table_of((batch for item in items for batch in work(item)), columns)
+
+    def parquet(self, storage: Storage, paths: Sequence[str], columns: Columns) -> str:
+        name, schema = self._next_name(), arrow_schema(columns)
+        self._connection.register(name, pa.RecordBatchReader.from_batches(schema, read_rows(storage, paths, schema)))
+        return name
+
+    def sql(self, text: str, **tables: str) -> str:
+        name = self._next_name()
+        self._connection.execute(f"create temp table {name} as {text.format(**tables)}")
+        return name
+
+    def keep(self, table: str) -> str:
+        return table
+
+    def drop(self, *tables: str) -> None:
+        for table in tables:
+            self._connection.execute(f"drop table if exists {table}")
+
+    def collect(self, text: str, **tables: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._connection.sql(text.format(**tables)).to_arrow_table().to_pylist()
+        return found
+
+    def write(
+        self,
+        work: Callable[[Batches], Iterator[dict[str, Any]]],
+        text: str,
+        columns: Columns,
+        *,
+        by: str | None = None,
+        **tables: str,
+    ) -> list[dict[str, Any]]:
+        order = f" order by {self.quote(by)}" if by else ""
+        reader = self._connection.sql(f"select * from ({text.format(**tables)}){order}").to_arrow_reader(_ROWS_AT_ONCE)
+        return list(work(batch.cast(arrow_schema(columns)) for batch in reader))
+
+    def _table_of(self, batches: Batches, columns: Columns) -> str:
+        name = self._next_name()
+        reader = pa.RecordBatchReader.from_batches(arrow_schema(columns), iter(batches))
+        self._connection.register("arriving", reader)
+        try:
+            self._connection.execute(f"create temp table {name} as select * from arriving")
+        finally:
+            self._connection.unregister("arriving")
+        return name
+
+    def _next_name(self) -> str:
+        self._made += 1
+        return f"t{self._made}"
+
+
+class InSpark:
+    """Spark, in whose workers Python runs over Arrow batches."""
+
+    look_up_bytes: float = 16 * 2**20
+
+    def __init__(self, spark: SparkSession) -> None:
+        self.spark = spark
+        self._kept: list[DataFrame] = []
+        self.parallelism = spark.sparkContext.defaultParallelism
+
+    def quote(self, name: str) -> str:
+        return spark_name(name)
+
+    def made(self, work: Callable[[Item], Iterator[pa.RecordBatch]], items: Sequence[Item], columns: Columns) -> DataFrame:
+        numbers = self.spark.range(0, len(items), 1, max(len(items), 1))
+        return numbers.mapInArrow(partial(_make, work, tuple(items)), _ddl(columns))
+
+    def changed(self, work: Callable[[Batches], Iterator[pa.RecordBatch]], table: DataFrame, columns: Columns) -> DataFrame:
+        """The rows that `work`, which pickles, makes of those of a table."""
+        return table.mapInArrow(work, _ddl(columns))
+
+    def parquet(self, storage: Storage, paths: Sequence[str], columns: Columns) -> DataFrame:
+        if not paths:
+            return self.spark.createDataFrame([], _ddl(columns))
+        return self.spark.read.schema(_ddl(columns)).parquet(*map(storage.uri, paths))
+
+    def sql(self, text: str, **tables: DataFrame) -> DataFrame:
+        return self.spark.sql(text, None, **tables)
+
+    def keep(self, table: DataFrame) -> DataFrame:
+        self._kept.append(table.persist())
+        return table
+
+    def drop(self, *tables: DataFrame) -> None:
+        for table in tables:
+            table.unpersist()
+
+    def close(self) -> None:
+        self.drop(*self._kept)
+
+    def collect(self, text: str, **tables: DataFrame) -> list[dict[str, Any]]:
+        return [row.asDict() for row in self.sql(text, **tables).collect()]
+
+    def write(
+        self,
+        work: Callable[[Batches], Iterator[dict[str, Any]]],
+        text: str,
+        columns: Columns,
+        *,
+        by: str | None = None,
+        **tables: DataFrame,
+    ) -> list[dict[str, Any]]:
+        rows = self.sql(text, **tables)
+        parts = self.sql(f"select /*+ rebalance({self.quote(by)}) */ * from {{rows}}", rows=rows) if by else rows.coalesce(1)
+        told = parts.mapInArrow(partial(_say, work), "told string").collect()
+        return [json.loads(row["told"]) for row in told]
+
+
+def _make(work: Callable[[Any], Iterator[pa.RecordBatch]], items: Sequence[Any], numbers: Batches) -> Iterator[pa.RecordBatch]:
+    for batch in numbers:
+        for number in batch["id"].to_pylist():
+            yield from work(items[number])
+
+
+def _say(work: Callable[[Batches], Iterator[dict[str, Any]]], batches: Batches) -> Iterator[pa.RecordBatch]:
+    for told in work(batches):
+        yield pa.RecordBatch.from_pydict({"told": [json.dumps(told)]})
+
+
+def _ddl(columns: Columns) -> str:
+    return ", ".join(f"{spark_name(name)} {kind}" for name, kind in columns.items())

@@ -1,0 +1,196 @@
+"""A curated table's Parquet files: written where the rows are, one run of files a month, and committed to Delta together."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.schema import Field, Schema
+from deltalake.transaction import AddAction, create_table_with_add_actions
+
+from conf.errors import LeaseError
+from stores.storage import Storage
+
+PARTITION = "_month"
+_WRITER = "etr"
+"""Counts commits in the Delta log: of two that began on the same version, Delta lets one through."""
+_CLOCKS = ("_event_time", "_known_time")
+_ROWS_A_GROUP = 65_536
+_ROWS_IN_MEMORY = 4 * _ROWS_A_GROUP
+_ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True)
+class CuratedFile:
+    """A file of a curated table; `path` below the table's folder. `times`: the least and greatest of each clock, as ISO text."""
+
+    path: str
+    month: str
+    rows: int
+    size: int
+    times: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def statistics(self) -> str:
+        """What Delta's log says of a file, as JSON."""
+        least, greatest = ({name: ends[at] for name, ends in self.times.items()} for at in (0, 1))
+        return json.dumps({"numRecords": self.rows, "minValues": least, "maxValues": greatest})
+
+
+def write_curated(batches: Iterable[pa.RecordBatch], *, storage: Storage, folder: str, schema: pa.Schema) -> list[CuratedFile]:
+    """Write rows of `schema`, in any order, as one file a month below `folder`. They count once they are committed."""
+    with ExitStack() as stack:
+        months = _Months(storage, folder, schema, stack)
+        for batch in batches:
+            months.add(batch)
+        return months.close()
+
+
+class _Months:
+    """The files under way, and the rows of each that wait until they fill a row group."""
+
+    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, stack: ExitStack) -> None:
+        self._storage = storage
+        self._folder = folder
+        self._schema = schema
+        self._stored = pa.schema([field for field in schema if field.name != PARTITION])
+        self._stack = stack
+        self._waiting: dict[str, list[pa.RecordBatch]] = {}
+        self._open: dict[str, tuple[pq.ParquetWriter, str]] = {}
+        self._rows: dict[str, int] = {}
+        self._times: dict[str, dict[str, tuple[datetime, datetime]]] = {}
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        batch = batch.select(self._schema.names)
+        column = batch.column(PARTITION)
+        for month in pc.unique(column).to_pylist():
+            mine = batch.filter(pc.equal(column, month)).select(self._stored.names).cast(self._stored)
+            self._waiting.setdefault(month, []).append(mine)
+            if _count(self._waiting[month]) >= _ROWS_A_GROUP:
+                self._write(month)
+        while sum(map(_count, self._waiting.values())) > _ROWS_IN_MEMORY:
+            self._write(max(self._waiting, key=lambda month: _count(self._waiting[month])))
+
+    def close(self) -> list[CuratedFile]:
+        for month in sorted(self._waiting):
+            self._write(month)
+        self._stack.close()
+        return [self._file(month, path) for month, (_, path) in sorted(self._open.items())]
+
+    def _write(self, month: str) -> None:
+        if month not in self._open:
+            path = f"{PARTITION}={month}/part-{uuid.uuid4().hex}.parquet"
+            stream = self._stack.enter_context(self._storage.open_output(f"{self._folder}/{path}"))
+            writer = self._stack.enter_context(pq.ParquetWriter(stream, self._stored, compression="zstd"))
+            self._open[month] = (writer, path)
+        rows = pa.Table.from_batches(self._waiting.pop(month), self._stored)
+        self._open[month][0].write_table(rows)
+        self._rows[month] = self._rows.get(month, 0) + len(rows)
+        times = self._times.setdefault(month, {})
+        for name in (name for name in _CLOCKS if name in rows.column_names):
+            ends = pc.min_max(rows[name]).as_py()
+            if ends["min"] is not None:
+                least, greatest = times.get(name, (ends["min"], ends["max"]))
+                times[name] = (min(least, ends["min"]), max(greatest, ends["max"]))
+
+    def _file(self, month: str, path: str) -> CuratedFile:
+        stored = self._storage.stat(f"{self._folder}/{path}")
+        assert stored is not None
+        times = {name: (_iso(least), _iso(greatest)) for name, (least, greatest) in self._times[month].items()}
+        return CuratedFile(path, month, self._rows[month], stored.size, times)
+
+
+def _count(batches: Sequence[pa.RecordBatch]) -> int:
+    return sum(batch.num_rows for batch in batches)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def commit_curated(uri: str, files: Iterable[CuratedFile], schema: pa.Schema, told: Mapping[str, str]) -> int:
+    """Add files to the table at `uri`, made now if there is none, in one commit that says `told`; returns its version.
+
+    Columns that are new become columns of the table, null in older rows, by a commit before it.
+    Raises LeaseError when another run committed meanwhile; nothing is added then.
+    """
+    actions = [
+        AddAction(
+            path=file.path,
+            size=file.size,
+            partition_values={PARTITION: file.month},
+            modification_time=0,
+            data_change=True,
+            stats=file.statistics,
+        )
+        for file in files
+    ]
+    try:
+        if not DeltaTable.is_deltatable(uri):
+            _create(uri, actions, schema, told)
+        else:
+            _append(DeltaTable(uri), actions, schema, told)
+    except CommitFailedError as problem:
+        raise LeaseError(
+            f"{uri}: another run committed to the table while this one did; nothing of this run was added: {problem}. "
+            "Let that run end and run again"
+        ) from problem
+    return DeltaTable(uri).version()
+
+
+def _create(uri: str, actions: list[AddAction], schema: pa.Schema, told: Mapping[str, str]) -> None:
+    try:
+        create_table_with_add_actions(
+            uri,
+            Schema.from_arrow(schema),
+            actions,
+            mode="error",
+            partition_by=[PARTITION],
+            commit_properties=_properties(told, 1),
+        )
+    except DeltaError as problem:
+        if DeltaTable.is_deltatable(uri):  # since we looked
+            raise CommitFailedError(str(problem)) from problem
+        raise
+
+
+def _append(table: DeltaTable, actions: list[AddAction], schema: pa.Schema, told: Mapping[str, str]) -> None:
+    number = (table.transaction_version(_WRITER) or 0) + 1
+    there = {field.name for field in table.schema().fields}
+    new = [field for field in Schema.from_arrow(schema).fields if field.name not in there]
+    if new:
+        table.alter.add_columns([Field(field.name, field.type, nullable=True) for field in new])
+    table.create_write_transaction(
+        list(actions),
+        mode="append",
+        schema=table.schema(),
+        partition_by=[PARTITION],
+        commit_properties=_properties(told, number),
+    )
+
+
+def _properties(told: Mapping[str, str], number: int) -> CommitProperties:
+    return CommitProperties(custom_metadata=dict(told), app_transactions=[Transaction(_WRITER, number)])
+
+
+def read_rows(storage: Storage, paths: Iterable[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Columns of some Parquet files as batches of `schema`; one that a file lacks is null."""
+    for path in paths:
+        with storage.open_input(path) as stream:
+            file = pq.ParquetFile(stream)
+            there = [name for name in schema.names if name in file.schema_arrow.names]
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=there):
+                arrays = [
+                    batch.column(field.name).cast(field.type) if field.name in there else pa.nulls(len(batch), field.type)
+                    for field in schema
+                ]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
