@@ -100,11 +100,6 @@ class Stream:
     members: tuple[Member, ...] = ()  # of a union
 
     @property
-    def via(self) -> str | None:
-        """The parent that brings the entity."""
-        return self.parent.source if self.parent and self.parent.entity else None
-
-    @property
     def sources(self) -> tuple[str, ...]:
         """Every source that its facts are made from."""
         own = [member.source for member in self.members] or [self.source]
