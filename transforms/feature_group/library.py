@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from conf.errors import Problems
+from conf.expressions import column_of
 from conf.specs import Derived, FeatureGroup
 from conf.yaml_file import Place
 from transforms.feature_group.aggregates import aggregate_columns
@@ -83,6 +84,8 @@ def _spine(checker: Checker, readers: Sequence[InputReader]) -> StreamKey:
     group = checker.group
     assert group.spine is not None
     table = table_of(group.spine, checker.catalogue, checker.zone)
-    if group.record_identifier in table.columns:
-        return StreamKey(group.record_identifier, table.name, Sql.column(group.record_identifier), members=table.members)
+    identifier = group.record_identifier
+    if identifier in table.columns:
+        entity = Sql.of(column_of(identifier, table.columns[identifier]))  # as an input of the same rows has it
+        return StreamKey(identifier, table.name, entity, members=table.members)
     return next(reader.key for reader in readers if reader.item.source == group.spine and reader.item.entity)

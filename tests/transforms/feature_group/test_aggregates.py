@@ -51,6 +51,11 @@ def test_groups_of_one_entity_share_what_is_prepared():
     assert together.groups["g"].streams == together.groups["h"].streams
 
 
+def test_the_spine_and_an_input_of_the_same_source_share_what_is_prepared():
+    made = compiled(with_feature("{name: f, op: count}", source="customers"))
+    assert [stream.source for stream in made.streams.values()] == ["customers"]
+
+
 def test_what_depends_on_a_mutable_timestamp_lives_on_a_clock_of_its_own():
     plans = next(stream for stream in compiled(GROUP).streams.values() if stream.source == "bnpl_plans")
     assert sorted((clock.masks, clock.until is not None) for clock in plans.clocks) == [
