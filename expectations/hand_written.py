@@ -16,7 +16,7 @@ from conf.errors import did_you_mean
 from conf.expressions import Expression, ExpressionError, parse, parse_condition
 from conf.specs import ColumnType, Name, Spec
 from conf.yaml_file import Place, YamlFile, load_model, parse_yaml
-from expectations.rules import Rule, bounded, condition
+from expectations.rules import Rule, bounded, condition, quoted
 
 NUMBERS = frozenset({"integer", "number", "money"})
 Metric = Literal["share", "null_share", "count", "sum", "mean", "min", "max"]
@@ -97,11 +97,16 @@ TableName = tuple[Literal["group", "source"], str]
 
 @dataclass(frozen=True)
 class Table:
-    """What rules by hand may be written about: the columns of a snapshot or of curated rows."""
+    """What rules by hand may be written about: the columns of a snapshot or of curated rows.
+
+    `null_in_blank_rows`: a column that is null in rows that a missing consent blanks, and in no others. Rules by hand are not
+    about such rows.
+    """
 
     kind: Literal["group", "source"]
     name: str
     columns: Mapping[str, ColumnType]
+    null_in_blank_rows: str | None = None
 
 
 def load_written(folder: str | Path | None, tables: Iterable[Table], *, zone: str) -> dict[TableName, tuple[Rule, ...]]:
@@ -143,7 +148,8 @@ def _table_name(suite: WrittenSuite, file: YamlFile, tables: Mapping[TableName, 
 def _compile(suite: WrittenSuite, file: YamlFile, table: Table, zone: str) -> Iterator[Rule]:
     for number, row in enumerate(suite.rows):
         held = _parse(file, ("rows", number, "expr"), row.expr, table, zone, condition=True)
-        yield condition(f"written.{row.name}", held.spark(), row.description or row.expr, row.severity)
+        blank = f"{quoted(table.null_in_blank_rows)} is null or " if table.null_in_blank_rows else ""
+        yield condition(f"written.{row.name}", f"{blank}({held.spark()})", row.description or row.expr, row.severity)
     for number, rule in enumerate(suite.table):
         place: Place = ("table", number, "of")
         value = _parse(file, place, rule.of, table, zone, condition=rule.metric == "share") if rule.of else None

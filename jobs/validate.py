@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from conf.catalogue import Catalogue
     from conf.settings import Settings
-    from conf.specs import ColumnType
+    from conf.specs import ColumnType, FeatureGroup
     from expectations.hand_written import TableName
     from expectations.rules import Profile, Rule, Suite
     from expectations.validate import Failure, Report
     from jobs.progress import Progress
     from stores.lake import CurateCommit, Lake
     from stores.snapshots import Snapshot
-    from transforms.feature_group import Compiled
+    from transforms.feature_group import AnyGroup, Compiled
 
 EXAMPLES_OF_A_HELD_BACK_DAY = 1_000
 _AT_ONCE = 3  # tables judged at the same time: while some are planned, others are counted
@@ -117,10 +117,17 @@ def load_rules(folder: str | Path | None, catalogue: Catalogue, compiled: Compil
     tables = []
     for group in map(compiled.group, [*compiled.groups, *compiled.functions]):
         columns: dict[str, ColumnType] = {group.entity: "string", "has_history": "boolean"}
-        tables.append(Table("group", group.name, columns | {column.name: column.type for column in group.columns}))
+        columns |= {column.name: column.type for column in group.columns}
+        tables.append(Table("group", group.name, columns, _null_in_blank_rows(group, catalogue.groups[group.name])))
     for source in catalogue.sources.values():
         tables.append(Table("source", source.name, kept_columns(source)))
     return load_written(folder, tables, zone=compiled.zone)
+
+
+def _null_in_blank_rows(group: AnyGroup, definition: FeatureGroup) -> str | None:
+    """A column that is null where the group's consent is missing, and nowhere else."""
+    blank = f"{definition.blank_unless} is not true"
+    return next((column.name for column in group.columns if definition.blank_unless and column.null_when == blank), None)
 
 
 def pending(

@@ -145,3 +145,18 @@ def test_a_table_has_its_rules_in_one_file(tmp_path: Path) -> None:
 
 def test_a_folder_of_definitions_without_rules_has_none(tmp_path: Path) -> None:
     assert load_written(tmp_path, [PLANS, RAW], zone="UTC") == {}
+
+
+def test_rules_are_not_about_rows_that_a_missing_consent_blanks(tmp_path):
+    """Such a row says nothing that could be wrong; in the others null is a fault, as ever."""
+    written = 'group: g\nrows: [{name: some, expr: "plans > 0"}]\n'
+    (tmp_path / "expectations").mkdir()
+    (tmp_path / "expectations" / "g.yaml").write_text(written)
+    columns = {"plans": "integer", "plan_count": "integer"}
+
+    def breaks(table):
+        return load_written(tmp_path, [table], zone="UTC")["group", "g"][0].breaks
+
+    assert breaks(Table("group", "g", columns)) == "not coalesce((((`plans` > 0L))), false)"
+    blank = "not coalesce((`plan_count` is null or ((`plans` > 0L))), false)"
+    assert breaks(Table("group", "g", columns, null_in_blank_rows="plan_count")) == blank
