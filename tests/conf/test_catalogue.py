@@ -142,6 +142,31 @@ def test_an_unknown_name(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "instead", "message"),
+    [
+        (
+            "sources: [orders]",
+            "sources: [ordrs]",
+            "customer_orders.yaml:4: no source named 'ordrs' (did you mean 'orders'?); known: orders",
+        ),
+        ("groups: []", "groups: [customer_order]", "customer_orders.yaml:4: no feature group named 'customer_order'; known: "),
+    ],
+)
+def test_what_a_function_reads_must_be_there(tmp_path, written, instead, message):
+    group = """\
+name: customer_orders
+record_identifier: customer_id
+function: a.b:c
+reads: {sources: [orders], groups: []}
+columns: {n: integer}
+"""
+    assert written in group
+    with pytest.raises(DefinitionError) as problem:
+        load_catalogue(folder(tmp_path, group=group.replace(written, instead)))
+    assert str(problem.value) == message
+
+
 def test_scalars_stay_as_written(tmp_path):
     source = SOURCE.replace("columns:", "null_values: [no, '', 120.10]\ncolumns:")
     assert load_catalogue(folder(tmp_path, source=source)).source("orders").null_values == ("no", "", "120.10")

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from conf.errors import Problems, did_you_mean
 from conf.expressions import Expression, ExpressionError, UnknownColumnError, column_of
-from conf.specs import ColumnType, FeatureGroup
+from conf.specs import FeatureGroup
 from conf.yaml_file import Place
 from transforms.feature_group import words
 from transforms.feature_group.compiled import Column, CompiledGroup, DerivedColumn
 from transforms.feature_group.derived import DerivedDraft, make
 from transforms.feature_group.drafts import DailyDraft, Draft, StreamsByKey, WindowDraft
 from transforms.feature_group.library import GroupDraft
+from transforms.feature_group.names import OF_THE_ROW
 from transforms.feature_group.streams import Placed
 
-OF_THE_ROW: Mapping[str, ColumnType] = {"as_of": "date", "cut_off": "timestamp", "has_history": "boolean"}
 Library = Mapping[str, GroupDraft]
 
 

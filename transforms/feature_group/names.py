@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from conf.naming import SNAPSHOT_COLUMNS, column_name
+from conf.specs import ColumnType
 from conf.windows import Window
 from conf.yaml_file import Place
 from transforms.feature_group.checker import Checker
 
-OF_THE_ROW = ("cut_off",)  # what derived columns may name beside the snapshot's own columns
+OF_THE_ROW: Mapping[str, ColumnType] = {"as_of": "date", "cut_off": "timestamp", "has_history": "boolean"}
+"""What derived columns may name of the row itself."""
 
 
 @dataclass(frozen=True)

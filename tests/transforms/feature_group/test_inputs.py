@@ -219,6 +219,38 @@ def test_how_rows_are_joined_is_part_of_the_meaning(more, instead, same):
     assert (group(of_accounts(feature, more)).version == group(of_accounts(feature, instead)).version) is same
 
 
+# ---- payments
+
+SETTLED = "settled_by: {source: payments, on: {instalment_id: instalment_id}, amount: amount, due: due_amount}"
+
+
+def test_what_payments_add_lives_on_a_clock_of_its_own():
+    text = with_feature("{name: f, op: sum, of: due_amount - paid_amount}", source="instalments", more=SETTLED)
+    found = stream(text, "instalments")
+    assert sorted(clock.settles for clock in found.clocks) == [False, True]
+    assert found.sources == ("instalments", "payments")
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "message"),
+    [
+        ("{instalment_id: instalment_id}", "{instalment: instalment_id}",
+         "'payments' has no column 'instalment' (did you mean 'instalment_id'?)"),
+        ("{instalment_id: instalment_id}", "{instalment_id: instalment}", "no column named 'instalment' (did you mean 'instalment_id'?); columns: OWN"),
+        ("amount: amount", "amount: outcome", "'outcome' is string; it must be money"),
+        ("due: due_amount", "due: due_date", "'due_date' is date; it must be money"),
+        ("due: due_amount", "due: due_amount, where: amount", "'amount' is money, a condition must be boolean"),
+        ("due: due_amount", "due: due_amount, were: is_autopay", "unknown key 'were' (did you mean 'where'?); known: source, on, amount, due, where"),
+        (", due: due_amount", "", "'due' is missing"),
+    ],
+)  # fmt: skip
+def test_a_wrong_settlement(written, instead, message):
+    assert written in SETTLED
+    own = "instalment_id, plan_id, account_id, customer_id, number, agreed_at, recorded_at, due_date, due_amount, _event_time, _known_time"
+    told = problem(with_feature("{name: f, op: count}", source="instalments", more=SETTLED.replace(written, instead)))
+    assert told.replace(own, "OWN") == f"g.yaml:6: {message}"
+
+
 # ---- names
 
 
