@@ -1,0 +1,65 @@
+"""An explanation as a page to print: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from jobs.explain import Explanation
+from jobs.explanation_text import nearest, spans, steps, told
+
+if TYPE_CHECKING:
+    from transforms.by_hand.evidence import Evidence, Explained
+
+_STYLE = resources.files("jobs").joinpath("explanation.css").read_text(encoding="utf-8")
+
+
+def page_of(explanation: Explanation) -> str:
+    """The page: the verdict on top, then each step with its rows; every row names the raw file and line that it came from."""
+    number, made = explanation.number, explanation.made_again
+    title = f"{number.group.name}.{number.feature} of {number.entity}, as of {number.as_of}"
+    verdict, kind = ("equal", "equal") if explanation.is_equal else ("NOT EQUAL", "different")
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(explanation.definition)}</p>",
+        f'<p class="quiet">{escape(f"definition {explanation.definition_version}; {number.where}; zone {number.zone}")}</p>',
+        f'<div class="verdict {kind}"><span>value<b>{escape(told(number.value))}</b></span>'
+        f"<span>made again from the rows<b>{escape(told(made.value))}</b></span><span>verdict<b>{verdict}</b></span></div>",
+        f"<p>{escape(made.note)}</p>" if made.note else "",
+        *(part for step in steps(made) for part in _step(step)),
+    ]
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
+        f"<body>{''.join(body)}</body></html>\n"
+    )
+
+
+def _step(step: Explained) -> Iterable[str]:
+    yield f"<h2>{escape(step.column)} = {escape(told(step.value))}</h2>"
+    if step.definition:
+        yield f"<p>from {escape(step.definition)}</p>"
+    if step.points:
+        kept = sum(not point.reason for point in step.points)
+        yield f"<p>{kept} of {len(step.points)} days count: {escape(spans(step))}</p>"
+    counted = [row for row in step.evidence if row.counted]
+    near = list(nearest(step.evidence))
+    if counted:
+        yield f"<h3>rows that count ({len(counted):,})</h3>" + _table(counted, "value")
+    if near:
+        yield f"<h3>rows that don't, and why ({len(near):,} of {len(step.evidence) - len(counted):,})</h3>" + _table(
+            near, "why not"
+        )
+
+
+def _table(rows: Sequence[Evidence], last: str) -> str:
+    head = "".join(f"<th>{name}</th>" for name in ("source", "key", "version", "happened", "known", last, "raw row", "hash"))
+    return f"<table><tr>{head}</tr>{''.join(map(_row, rows))}</table>"
+
+
+def _row(row: Evidence) -> str:
+    cells = [row.source, row.key, row.version, told(row.event_time), told(row.known_time), row.reason or told(row.value)]
+    plain = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    origin = "".join(f'<td class="code">{escape(text)}</td>' for text in (f"{row.file}:{row.line}", row.row_hash[:12]))
+    return f"<tr>{plain}{origin}</tr>"

@@ -1,0 +1,120 @@
+"""An explanation for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jobs.explain import Explanation, plain
+
+if TYPE_CHECKING:
+    from transforms.by_hand.evidence import Evidence, Explained
+
+NEAR = 5
+"""Rows that did not count, shown for each kind of reason."""
+WIDTH = 180
+"""Of what is written to a file or another program."""
+
+
+def show(explanation: Explanation) -> None:
+    """Print to stdout: the number, how it is made, the rows that count, and those nearby that don't, with the reason."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    number, made = explanation.number, explanation.made_again
+    console.print(
+        f"[bold]{number.group.name}.{number.feature}[/] of {escape(number.entity)}, as of {number.as_of} ({number.zone})"
+    )
+    console.print(f"  {escape(explanation.definition)}")
+    console.print(f"  definition {explanation.definition_version}, {number.where}")
+    verdict = "[green]equal[/]" if explanation.is_equal else "[bold red]NOT EQUAL[/]"
+    console.print(
+        f"  value [bold]{escape(told(number.value))}[/], made again from the rows: [bold]{escape(told(made.value))}[/]: {verdict}"
+    )
+    if made.note:
+        console.print(f"  {escape(made.note)}")
+    for part in steps(made):
+        _show_step(console, part)
+
+
+def steps(made: Explained) -> Iterator[Explained]:
+    """A column and everything that it is made of, each once, what is derived before what it is derived from."""
+    seen: set[str] = set()
+    waiting = [made]
+    while waiting:
+        step = waiting.pop(0)
+        if step.column not in seen:
+            seen.add(step.column)
+            yield step
+            waiting += step.parts
+
+
+def _show_step(console: Console, step: Explained) -> None:
+    console.print(f"\n[bold]{escape(step.column)}[/] = {escape(told(step.value))}")
+    if step.definition:
+        console.print(f"  from {escape(step.definition)}")
+    if step.points:
+        kept = [point for point in step.points if not point.reason]
+        console.print(f"  {len(kept)} of {len(step.points)} days count: {escape(spans(step))}")
+    counted = [row for row in step.evidence if row.counted]
+    if counted:
+        console.print(_table("rows that count", counted, with_reason=False))
+    near = list(nearest(step.evidence))
+    if near:
+        console.print(_table("rows that don't, and why", near, with_reason=True))
+    left = len(step.evidence) - len(counted) - len(near)
+    if left:
+        console.print(f"  and {left:,} more that don't; --format json has them all")
+
+
+def nearest(evidence: Sequence[Evidence]) -> Iterator[Evidence]:
+    """Of each kind of reason the rows nearest to counting: the newest."""
+    shown: Counter[str] = Counter()
+    for row in sorted((row for row in evidence if not row.counted), key=lambda row: row.at or row.event_time, reverse=True):
+        kind = row.reason.partition(":")[0].partition(" by version ")[0]
+        shown[kind] += 1
+        if shown[kind] <= NEAR:
+            yield row
+
+
+def spans(step: Explained) -> str:
+    """The values of the days that count; equal ones that follow each other are told once."""
+    runs = groupby((point for point in step.points if not point.reason), key=lambda point: point.value)
+    return ", ".join(_span([point.day for point in run], value) for value, run in runs)
+
+
+def _span(days: Sequence[date], value: object) -> str:
+    return f"{days[0]} to {days[-1]}: {told(value)}" if len(days) > 1 else f"{days[0]}: {told(value)}"
+
+
+def _table(title: str, rows: Sequence[Evidence], *, with_reason: bool) -> Table:
+    table = Table(title=f"{title} ({len(rows):,})", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    names = ["source", "key", "version", "happened", "known", "why not" if with_reason else "value", "raw row", "hash"]
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        told_last = row.reason if with_reason else told(row.value)
+        cells = [
+            row.source,
+            row.key,
+            row.version,
+            told(row.event_time),
+            told(row.known_time),
+            told_last,
+            f"{row.file}:{row.line}",
+            row.row_hash[:12],
+        ]
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def told(value: object) -> str:
+    """A value for a person; null as `-`."""
+    return "-" if value is None else str(plain(value))

@@ -1,0 +1,55 @@
+"""A few rows of the lake, without Spark: a ledger's rows by the value of a column, and one entity's row of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from stores.lake import Lake
+from stores.snapshots import Snapshot
+from stores.storage import Storage
+
+
+class LakeLedgers:
+    """The curated tables; what was read once is not read again."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._dataset = cache(lambda source: _dataset(lake, source))
+        self._rows = cache(self._read)
+
+    def rows(self, source: str, column: str, values: Collection[Any]) -> list[dict[str, Any]]:
+        """Every version of every row with one of `values` in `column`; none of a source of which nothing has come."""
+        return self._rows(source, column, tuple(values))
+
+    def all_rows(self, source: str) -> list[dict[str, Any]]:
+        """Every version of every row."""
+        table = self._dataset(source)
+        return list(table.to_table().to_pylist()) if table is not None else []
+
+    def _read(self, source: str, column: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
+        table = self._dataset(source)
+        if table is None or not values:
+            return []
+        return list(table.to_table(filter=pc.field(column).isin(list(values))).to_pylist())
+
+
+def _dataset(lake: Lake, source: str) -> Any:
+    table = lake.curated(source)
+    return DeltaTable(table.uri).to_pyarrow_dataset() if table.version() is not None else None
+
+
+def snapshot_row(storage: Storage, snapshot: Snapshot, identifier: str, entity: str) -> dict[str, Any] | None:
+    """One entity's row of a version of a day, None where it has none."""
+    for file in snapshot.files:
+        with storage.open_input(file.path) as stream:
+            rows = pq.read_table(stream)
+            found = rows.filter(pc.equal(rows[identifier], entity)).to_pylist()
+        if found:
+            return dict(found[0])
+    return None
+
