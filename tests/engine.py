@@ -45,15 +45,16 @@ def small_answer(
     days: Sequence[date],
     zone: str = "Asia/Kuala_Lumpur",
     catalogue: Catalogue | None = None,
+    cut_offs: Sequence[datetime] | None = None,
 ) -> Answers:
     """Entity -> column -> value of each day, by the engine in one process: DuckDB prepares, there is no Spark.
 
-    `catalogue`: where the group names other groups, or unions.
+    `catalogue`: where the group names other groups, or unions. `cut_offs`: T of each day, to the microsecond, instead of its end.
     """
     compiled = compile_groups(catalogue or Catalogue(dict(sources), {group.name: group}), zone)
     tables = {name: curated_table(source, rows.get(name, ())) for name, source in sources.items()}
     result: Answers = {day: {} for day in days}
-    for row in answer_rows(compiled, [group.name], tables, days)[group.name].to_pylist():
+    for row in answer_rows(compiled, [group.name], tables, days, cut_offs=cut_offs)[group.name].to_pylist():
         _put(result, row.pop("as_of"), row, group.record_identifier)
     return result
 

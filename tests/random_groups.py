@@ -20,7 +20,7 @@ _SNAPSHOTS = {
 SOURCES: Mapping[str, Source | UnionSource] = shared_sources() | {"snapshots": UnionSource(name="snapshots", union_of=_SNAPSHOTS)}
 _WINDOWS = ("1d", "2d", "7d", "8d", "30d", "90d", "365d", "1mo", "3mo", "mtd", "life")
 _AHEAD = ("1d", "7d", "30d")
-_DAYS = ("1d", "3d", "7d", "10d", "31d", "mtd", "1mo", "2mo")
+_DAYS = ("1d", "3d", "7d", "10d", "31d", "mtd", "1mo", "2mo", "life")
 _LAGS: tuple[list[int], ...] = ([1], [7], [30], [0, 7])
 _NUMBERS = ("integer", "number", "money")
 _PARAMETERS = {
@@ -233,6 +233,7 @@ class _Input:
         yield "integer", f"coalesce(days_between(min({self._chance.choice(self._values['date'])}), day), 0)"
         yield "number", f"mean({self._chance.choice(self._values['number'])})"
         yield "money", f"sum({money}) - min({money})"
+        yield "number", f"mean({self._chance.choice(self._values['number'])}, {_WEIGHTS[self._source]})"
 
     def _operation(self, names: Sequence[str]) -> dict[str, Any]:
         op = self._chance.choice(names)

@@ -3,7 +3,8 @@
 - A point is a local day of the window (or only days that end a month), judged at the day's end: of the rows that count at T, those that
   happened before it, as they read then, that hold then (`from`, by default the event time, before it, and not `until` before it).
   With `within`, instead those whose `from` lies in that window of the point's day.
-- `newest_per`: of these, only the newest `from` of each value of the column counts; ties by known time and key.
+- Facts are as old as their events, as in a state: a day's answer is that of a state at its end. `newest_per`: only the newest of each
+  value of the column counts; ties by known time and key.
 - `value` is an expression over operations of these facts and `day`. A null in one operation is ignored by that one alone.
 - The points of a window are facts at their days, oldest first; null ones are ignored, and so are those that `days_where` isn't
   true of (it may name `value` and `day`).
@@ -29,7 +30,7 @@ from tests.oracle.ledger import Row
 from tests.oracle.moment import Moment
 from tests.oracle.operations import OPERATIONS, Fact, Seen, newest_of_each, operation
 from tests.oracle.sql import Expression, expression
-from tests.oracle.values import instant, local_date, null_first, start_of_day, step
+from tests.oracle.values import instant, local_date, start_of_day, step
 
 _CALL = re.compile(r"\b([a-z_]+)\s*\(")
 
@@ -136,9 +137,7 @@ class DailyValues:
             since = told.get("from", row.event)
             if since is None or not self._counts(instant(since, zone), told, day, end):
                 continue
-            at = instant(since, zone)
-            fact = Fact(at, (at, row.known, *(null_first(part) for part in row.key)))
-            found.append((told.get("per"), fact, row))
+            found.append((told.get("per"), Fact(row.event, row.order), row))
         if feature.newest_per:
             kept = newest_of_each([(per, fact) for per, fact, _ in found])
             found = [one for one in found if any(one[1] is fact for fact in kept)]
