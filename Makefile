@@ -14,7 +14,7 @@ PAGES := catalogue expressions operations
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -q --disable-pip-version-check
 
-.PHONY: help setup run test check schema docs package test-real sample clean lock page-catalogue page-expressions page-operations
+.PHONY: help setup run test check schema docs package test-real study sample clean lock page-catalogue page-expressions page-operations
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -62,6 +62,15 @@ test-real: setup ## Run the main job on real data and meet its ground truth (DAT
 	@if [ -z "$(DATA)" ]; then echo "test-real: say where the data sets are: make test-real DATA=DIR" >&2; exit 2; fi
 	@$(BIN)/python -m pytest tests/real --data "$(DATA)" $(ARGS)
 
+study: setup ## Build scorecards on real data from training sets, and docs/study.md from them (DATA=DIR)
+	@if [ -z "$(DATA)" ]; then echo "study: say where the data sets are: make study DATA=DIR" >&2; exit 2; fi
+	@$(MAKE) .venv/.study
+	@$(BIN)/python -m study --data "$(DATA)" $(ARGS)
+
+.venv/.study: .venv/.installed requirements/study.lock
+	@echo "study: installing scikit-learn and matplotlib into .venv, once" >&2; \
+	$(PIP) install --require-hashes -r requirements/study.lock && touch $@
+
 check: setup ## Style, types, import rules, stale schemas and pages, advisories on dependencies, secrets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -71,7 +80,7 @@ check: setup ## Style, types, import rules, stale schemas and pages, advisories 
 	@for page in $(PAGES); do \
 	  $(MAKE) page-$$page | cmp -s - docs/$$page.md || { echo "docs/$$page.md: stale; run make docs" >&2; exit 1; }; \
 	done
-	$(BIN)/python .ci/audit.py requirements/dev.lock requirements/java.lock
+	$(BIN)/python .ci/audit.py requirements/dev.lock requirements/java.lock requirements/study.lock
 	git ls-files -z -- ':!:requirements/*.lock' | xargs -0 $(BIN)/detect-secrets-hook
 
 schema: setup ## Write conf/schemas/, and into each definition the comment that names its schema
@@ -98,7 +107,7 @@ package: setup ## Build the wheel, and the same as a zip for Glue and EMR, in di
 
 lock: ## Write the lock files anew from requirements/*.in, with the newest versions allowed
 	@"$(PYTHON)" -m venv .venv/lock && .venv/lock/bin/pip install -q --disable-pip-version-check uv
-	@cd requirements && for set in runtime build dev java; do \
+	@cd requirements && for set in runtime build dev java study; do \
 	  ../.venv/lock/bin/uv pip compile -q --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $$set.in -o $$set.lock || exit 1; done
 
