@@ -263,7 +263,8 @@ def _summary(
     tables |= materialize.table_summaries(made)
     for group in published.groups.values():
         tables.setdefault(f"snapshots/{group.group}", {}).update(group.counts)
-    counts = {name: taken.counts[name] for name in ("files", "read", "kept", "duplicates", "quarantined", "late")}
+    of_ledgers = ("files", "read", "kept", "duplicates", "quarantined", "late", "late_beyond_horizon")
+    counts = {name: taken.counts[name] for name in of_ledgers}
     counts |= {"snapshot_rows": sum(snapshot.rows for snapshot in made.made)}
     counts |= {name: count for name, count in materialize.counts_of(made).items() if name not in ("made", "rows")}
     counts |= {

@@ -1,0 +1,147 @@
+"""Makes versions of days: answers them or calls the function that does, compares them with what is current, commits them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING
+
+from conf.errors import PublishError
+from jobs.due import Ledgers, Wanted
+from stores.snapshots import Kind, Restatement, Snapshot, SnapshotFile, SnapshotTable, sort_by_day
+from transforms.answer import snapshot_schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from stores.facts import BucketReader
+    from stores.lake import Lake
+    from stores.lease import Lease
+    from transforms.feature_group import Compiled
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes versions of days from facts that are up to date, under the leases on the groups' tables."""
+
+    compiled: Compiled
+    ledgers: Ledgers
+    lake: Lake
+    spark: SparkSession
+    run_id: str
+    readers: Mapping[str, BucketReader]
+    leases: Mapping[str, Lease]
+    kind: Kind
+
+    def make(self, work: Sequence[Wanted]) -> Iterator[tuple[Snapshot, bool]]:
+        """Answer, compare with what is current, commit: each version, oldest day first, and whether the current one stands.
+
+        Functions come after the groups that they read, and find out which versions of these there are then.
+        """
+        yield from self._commit([wanted for wanted in work if wanted.group in self.compiled.groups], self._answer)
+        functions = {wanted.group for wanted in work if wanted.group in self.compiled.functions}
+        for name in self.ledgers.in_order(functions):
+            for wanted in work:
+                if wanted.group == name and (refreshed := self._refreshed(wanted)):
+                    yield from self._commit([refreshed], self._call)
+
+    def _commit(
+        self, work: Sequence[Wanted], compute: Callable[[Sequence[Wanted]], dict[Wanted, tuple[SnapshotFile, ...]]]
+    ) -> Iterator[tuple[Snapshot, bool]]:
+        kept = {wanted: found for wanted in work if (found := self._table(wanted).find(wanted.day, wanted.version))}
+        files = {wanted: found.files for wanted, found in kept.items()}
+        files |= compute([wanted for wanted in work if wanted not in kept])
+        versions = {wanted: self._version(wanted, files[wanted]) for wanted in work}
+        restatements = self._compare(versions)
+        for wanted in work:
+            table, lease = self._table(wanted), self.leases[f"{self.kind}/{wanted.group}"]
+            made, restates = versions[wanted], restatements.get(wanted)
+            if not made.rows:
+                raise PublishError(f"{made.group}: no entity has a row as of {made.as_of}; is its spine's source empty?")
+            if restates is not None and restates.is_none and wanted.current is not None:
+                yield table.confirm(wanted.current, made, lease), True
+                continue
+            made = replace(made, restates=restates)
+            if wanted in kept:
+                table.restore(made, lease)
+            else:
+                table.commit(made, snapshot_schema(self.compiled.group(made.group)), lease)
+            yield made, False
+
+    def _refreshed(self, wanted: Wanted) -> Wanted | None:
+        """With the version that comes of the snapshots as they are now; None where the current one stands for it."""
+        reads = {name: snapshot.version for name, snapshot in self._reads(wanted).items()}
+        if self.kind == "hindsight":
+            return replace(wanted, version=self.ledgers.version_with_hindsight(wanted.group, wanted.day, reads))
+        version = self.ledgers.version_of(wanted.group, wanted.day, reads)
+        if wanted.current is not None and wanted.current.stands_for(version):
+            return None
+        return replace(wanted, version=version)
+
+    def _reads(self, wanted: Wanted) -> dict[str, Snapshot]:
+        """The snapshots of the day that a function is given."""
+        tables = {name: SnapshotTable(self.lake.storage, name, self.kind) for name in self.ledgers.groups_read(wanted.group)}
+        return {name: found for name, table in tables.items() if (found := table.current(wanted.day)) is not None}
+
+    def _call(self, work: Sequence[Wanted]) -> dict[Wanted, tuple[SnapshotFile, ...]]:
+        from jobs.function_groups import FunctionCall
+
+        files = {}
+        for wanted in work:
+            self._table(wanted).remove_leftovers(wanted.day, wanted.version)
+            group, reads = self.compiled.functions[wanted.group], self._reads(wanted)
+            call = FunctionCall(group, wanted.day, wanted.version, reads, self.compiled, self.lake, self.spark, self.kind)
+            files[wanted] = call.run()
+        return files
+
+    def _table(self, wanted: Wanted) -> SnapshotTable:
+        return SnapshotTable(self.lake.storage, wanted.group, self.kind)
+
+    def _answer(self, work: Sequence[Wanted]) -> dict[Wanted, tuple[SnapshotFile, ...]]:
+        """The files of each version, one Spark job an entity."""
+        from jobs.answer_buckets import BucketTask, answer_in_spark
+
+        files: dict[Wanted, tuple[SnapshotFile, ...]] = {}
+        for entity in dict.fromkeys(self.compiled.groups[wanted.group].entity for wanted in work):
+            mine = [wanted for wanted in work if self.compiled.groups[wanted.group].entity == entity]
+            days: dict[str, dict[date, str]] = {}
+            for wanted in mine:
+                self._table(wanted).remove_leftovers(wanted.day, wanted.version)
+                days.setdefault(wanted.group, {})[wanted.day] = wanted.version
+            groups = tuple(self.compiled.groups[name] for name in days)
+            streams = {stream: self.readers[stream] for group in groups for stream in group.streams}
+            task = BucketTask(self.lake.storage, self.compiled.zone, groups, days, streams, self.kind)
+            written = {group: sort_by_day(some) for group, some in answer_in_spark(task, self.spark).items()}
+            files |= {wanted: written[wanted.group].get(wanted.day.isoformat(), ()) for wanted in mine}
+        return files
+
+    def _version(self, wanted: Wanted, files: tuple[SnapshotFile, ...]) -> Snapshot:
+        return Snapshot(
+            group=wanted.group,
+            as_of=wanted.day.isoformat(),
+            version=wanted.version,
+            definition=self.compiled.group(wanted.group).version,
+            curated=self.ledgers.newest(wanted.group),
+            run_id=self.run_id,
+            files=files,
+            groups={name: snapshot.version for name, snapshot in self._reads(wanted).items()},
+            kind=self.kind,
+        )
+
+    def _compare(self, versions: Mapping[Wanted, Snapshot]) -> dict[Wanted, Restatement]:
+        """How each version that replaces another differs from it, a Spark task each."""
+        from jobs.tasks import run_in_tasks
+        from stores.differences import Comparison
+
+        replacing = {wanted: made for wanted, made in versions.items() if wanted.current is not None and made.files}
+        calls = []
+        for wanted, made in replacing.items():
+            assert wanted.current is not None
+            path = self._table(wanted).diff_path(wanted.day, wanted.current.version, wanted.version)
+            entity = self.compiled.group(wanted.group).entity
+            comparison = Comparison(self.lake.storage, entity, wanted.current, made, wanted.reasons, path)
+            calls.append(partial(Comparison.restatement, comparison))
+        told = run_in_tasks(self.spark, calls)
+        return {wanted: Restatement.of(answer) for wanted, answer in zip(replacing, told, strict=True)}
