@@ -18,7 +18,7 @@ from transforms.by_hand.operations import LOOKING_BACK, OPERATION_NAMES, Asked, 
 from transforms.by_hand.rows import evaluate
 from transforms.by_hand.windows import DAY, bounds, days_in, ends_month, local_day, midnight
 
-Part = tuple[str, Expression | None]  # an operation and what it is of
+Part = tuple[str, Expression | None, Expression | None]  # an operation, what it is of, and its weight
 DaysSeen = dict[tuple[str, date], tuple[Any, list[Fact]]]  # by what is asked and the day
 
 
@@ -39,8 +39,8 @@ class DailyValue:
 
     def _summarise(self, operation: str, arguments: Sequence[Expression]) -> tuple[str, ColumnType]:
         name = f"part_{len(self.parts)}"
-        of = arguments[0] if arguments else None
-        self.parts[name] = (operation, of)
+        of, weight, *_ = (*arguments, None, None)
+        self.parts[name] = (operation, of, weight)
         self.part_types[name] = answer_type(operation, of.type if of else None)
         return name, self.part_types[name]
 
@@ -57,18 +57,26 @@ class DailyValue:
         facts = judge_facts(self.spec, self.reader, rows, moment=end)
         if self.spec.within:
             start, _ = bounds(self.spec.within, day, moment.zone)
-            facts = [fact.unless(not fact.reason and fact.time < start, "outside the days before this one") for fact in facts]
+            facts = [
+                fact.unless(not fact.reason and fact.told.get("from", fact.time) < start, "outside the days before this one")
+                for fact in facts
+            ]
         told: dict[str, Any] = {"day": day}
-        for name, (operation, of) in self.parts.items():
+        for name, (operation, of, weight) in self.parts.items():
             mine = facts
             if of is not None:
-                values = evaluate({"of": of}, [fact.row.values for fact in facts], self.reader.types)
-                mine = [replace(fact, value=found["of"]) for fact, found in zip(facts, values, strict=True)]
+                asked_of = {"of": of} | ({"weight": weight} if weight else {})
+                values = evaluate(asked_of, [fact.row.values for fact in facts], self.reader.types)
+                mine = [
+                    replace(fact, value=found["of"], told={**fact.told, "weight": found.get("weight")})
+                    for fact, found in zip(facts, values, strict=True)
+                ]
                 mine = [fact.unless(fact.value is None, "it has no value") for fact in mine]
             if self.spec.newest_per:
                 mine = newest_only(mine, self.spec.newest_per)
-            asked = Asked(day, of.type if of else "boolean", {})
-            told[name] = answer(operation, [Value(f.value, local_day(f.time, moment.zone)) for f in counting(mine)], asked)
+            asked = Asked(day, of.type if of else "boolean", {}, weight.type if weight else None)
+            seen = [Value(f.value, local_day(f.time, moment.zone), f.told.get("weight")) for f in counting(mine)]
+            told[name] = answer(operation, seen, asked)
         types: dict[str, ColumnType] = {"day": "date", **self.part_types}
         return evaluate({"value": self.expression}, [told], types)[0]["value"], facts
 

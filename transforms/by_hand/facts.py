@@ -105,10 +105,7 @@ def _expressions(spec: Aggregate | State | Daily, reader: InputReader) -> dict[s
 def _judge(spec: Aggregate | State | Daily, row: InputRow, told: Mapping[str, Any], moment: datetime) -> Fact:
     happened = row.values["_event_time"]
     judges = not isinstance(spec, Daily) and spec.of is None and spec.op in JUDGING
-    if isinstance(spec, Daily):
-        at = max(happened, told["from"]) if told.get("from") else happened
-    else:
-        at = told.get("at", happened)
+    at = told.get("at", happened)
     value = bool(told.get("where")) if judges else told.get("of", True)
     fact = Fact(row, at, value, told, row.reason)
     fact = fact.unless("where" in told and not told["where"] and not judges, f"filtered: not {spec.where}")
