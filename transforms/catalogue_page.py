@@ -43,7 +43,8 @@ def _overview(group: FeatureGroup, features: Iterable[Feature]) -> tuple[str, ..
 def _group(group: FeatureGroup, compiled: Compiled, features: Sequence[Feature]) -> Iterator[str]:
     yield f"\n## {group.name}\n"
     yield " ".join(_about(group)) + "\n"
-    ours = formulas(group, compiled.groups[group.name]) if group.name in compiled.groups else {}
+    made = dict.fromkeys(group.columns, str(group.function))  # by a Python function
+    ours = formulas(group, compiled.groups[group.name]) if group.name in compiled.groups else made
     yield from _table(
         ("column", "type", "what it is", "formula", "null"),
         ((f"`{f.name}`", f.type, _what(f, ours), _code(ours.get(f.name, "")), _null(f, group)) for f in features),
