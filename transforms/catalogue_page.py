@@ -49,7 +49,7 @@ def _group(group: FeatureGroup, compiled: Compiled, features: Sequence[Feature])
         ("column", "type", "what it is", "formula", "null"),
         ((f"`{f.name}`", f.type, _what(f, ours), _code(ours.get(f.name, "")), _null(f, group)) for f in features),
     )
-    hidden = {name: text for name, text in ours.items() if name in _internal(compiled, group)}
+    hidden = {} if group.function else {name: text for name, text in ours.items() if name in _internal(compiled, group)}
     if hidden:
         yield "\nNot published, for the formulas above:\n"
         yield from _table(("column", "formula"), ((f"`{name}`", _code(text)) for name, text in hidden.items()))
