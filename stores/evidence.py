@@ -52,4 +52,3 @@ def snapshot_row(storage: Storage, snapshot: Snapshot, identifier: str, entity: 
         if found:
             return dict(found[0])
     return None
-
