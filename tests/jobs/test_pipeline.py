@@ -72,12 +72,13 @@ def done(spark, raw, tmp_path_factory) -> Iterator[tuple[Path, dict, str]]:
     yield lake, json.loads(out.getvalue().splitlines()[-1]), err.getvalue()
 
 
+def _refuse(*_, **__):
+    raise AssertionError("Spark was started")
+
+
 @pytest.fixture
 def no_spark(monkeypatch):
-    def refuse(*_, **__):
-        raise AssertionError("Spark was started")
-
-    monkeypatch.setattr("jobs.session.open_session", refuse)
+    monkeypatch.setattr("jobs.session.open_session", _refuse)
 
 
 def test_every_row_is_accounted_for_as_the_ground_truth_says(done, raw):
@@ -204,7 +205,7 @@ def test_two_runs_at_once(done, raw, capsys, no_spark):
     assert "20250930T000000Z-abcdef" in seen
 
 
-def test_a_day_that_fails_is_held_back_and_what_was_served_stays(spark, done, raw, tmp_path, capsys):
+def test_a_day_that_fails_is_held_back_and_what_was_served_stays(spark, done, raw, tmp_path, capsys, monkeypatch):
     lake = tmp_path / "lake"
     shutil.copytree(done[0], lake)
     before = {group: duckdb.sql(f"select * from {offline(done[0], group)} order by 1, 2").fetchall() for group in GROUPS}
@@ -213,6 +214,9 @@ def test_a_day_that_fails_is_held_back_and_what_was_served_stays(spark, done, ra
     code, summary, seen = run(capsys, "--raw", str(raw), "--lake", str(lake), "--as-of", "2025-09-29", *limit, *online)
     assert (code, summary["status"]) == (3, "held_back")
     assert "customer_bnpl as of 2025-09-29 is held back; what was served before stays served" in seen
+    monkeypatch.setattr("jobs.session.open_session", _refuse)
+    code, summary, again = run(capsys, "--raw", str(raw), "--lake", str(lake), "--as-of", "2025-09-29", *limit, *online)
+    assert (code, summary["status"], again.splitlines()[1:]) == (3, "held_back", seen.splitlines()[1:])  # told at once
     assert before == {group: duckdb.sql(f"select * from {offline(done[0], group)} order by 1, 2").fetchall() for group in GROUPS}
 
 
