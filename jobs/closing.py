@@ -57,7 +57,8 @@ def _next(job: Pipeline) -> Sequence[str]:
     settings = job.request.settings
     if not job.request.groups:
         return ()
-    group = job.request.groups[-1]
+    online = [name for name in job.request.groups if job.request.catalogue.groups[name].online]
+    group = (online or job.request.groups)[-1]
     identifier = _some_identifier(job, group) or "ID"
     where = f" --lake {settings.lake}" if settings.lake != "lake" else ""
     offline = f"{settings.offline_uri}/*/sagemaker/*/offline-store/{group}-*/data/*/*/*/*/*.parquet"
