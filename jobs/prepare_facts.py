@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from threading import Lock
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame, SparkSession
-
+from jobs.fact_engines import ByDuckDB, BySpark, FactEngine
 from jobs.progress import Progress
 from stores.facts import BucketReader, FactTable
 from stores.lake import Lake
-from transforms import facts as fact_rows
 from transforms.fact_sql import key_columns
 from transforms.feature_group import Compiled, Stream, source_meaning
 from transforms.feature_group.compiled import digest
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SMALL_ROWS = 1_000_000  # curated rows that DuckDB reads for a stream on the driver: at most about two gigabytes there
 ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
 MAXIMUM_LAYERS = 30  # then a stream is prepared anew
+_log = logging.getLogger(__name__)
 _AT_ONCE = 3  # streams prepared at the same time: while some are planned, others compute
 
 
@@ -31,11 +35,12 @@ def bring_up_to_date(
 
     All streams of one entity have the same number of buckets. The caller holds the lease on `facts/<entity>` of each.
     """
-    curated = _Curated(compiled, lake, spark)
+    preparer = Preparer(compiled, lake, ByDuckDB(compiled, lake), BySpark(compiled, lake, spark))
     readers: dict[str, BucketReader] = {}
     for entity in dict.fromkeys(compiled.streams[name].entity for name in streams):
         names = [name for name in dict.fromkeys(streams) if compiled.streams[name].entity == entity]
-        readers |= _of_entity(compiled, entity, names, curated, progress)
+        bits = _bucket_bits(compiled, entity, lake, spark)
+        readers |= _of_entity(preparer, entity, names, bits, progress)
     return readers
 
 
@@ -47,17 +52,15 @@ def fact_table(compiled: Compiled, stream: Stream, lake: Lake) -> FactTable:
     return FactTable(lake.storage, stored, key_columns(stream, compiled.sources))
 
 
-def _of_entity(
-    compiled: Compiled, entity: str, names: Sequence[str], curated: _Curated, progress: Progress
-) -> dict[str, BucketReader]:
-    bits = _bucket_bits(compiled, entity, curated.lake, curated.spark)
+def _of_entity(preparer: Preparer, entity: str, names: Sequence[str], bits: int, progress: Progress) -> dict[str, BucketReader]:
+    compiled = preparer.compiled
     readers: dict[str, BucketReader] = {}
     with progress.step(f"facts by {entity}", total=len(names)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
 
         def prepare(name: str) -> None:
             stream = compiled.streams[name]
-            table = fact_table(compiled, stream, curated.lake)
-            _prepare_stream(compiled, stream, table, bits, curated)
+            table = fact_table(compiled, stream, preparer.lake)
+            preparer.prepare(stream, table, bits)
             readers[name] = BucketReader.of(table, table.layers())
             step.advance(note=stream.source)
 
@@ -67,50 +70,36 @@ def _of_entity(
 
 
 @dataclass(frozen=True)
-class _Curated:
-    """The curated tables as DataFrames, each opened once."""
+class Preparer:
+    """Prepares streams, each by the engine that fits what there is to read."""
 
     compiled: Compiled
     lake: Lake
-    spark: SparkSession
-    opened: dict[str, DataFrame] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)
+    in_process: FactEngine
+    in_spark: FactEngine
 
-    def of(self, stream: Stream) -> dict[str, DataFrame]:
-        with self.lock:
-            return {source: self._open(source) for source in stream.sources}
+    def prepare(self, stream: Stream, table: FactTable, bits: int) -> None:
+        """A base, or a layer of what came since the last one, or nothing where nothing came."""
+        commits = {source: self.lake.curated(source).commits() for source in stream.sources}
+        now = {source: max((c.version for c in commits[source]), default=-1) for source in stream.sources}
+        layers = table.layers()
+        if layers and layers[-1].curated == now and layers[-1].bucket_bits == bits:
+            return
+        number = layers[-1].number + 1 if layers else 0
+        engine = self._engine(stream, sum(c.counts.get("kept", 0) for some in commits.values() for c in some))
+        if not layers or layers[-1].bucket_bits != bits or len(layers) >= MAXIMUM_LAYERS:
+            table.add(engine.everything(stream, bits), number=number, base=True, bucket_bits=bits, curated=now)
+            return
+        before = layers[-1].curated
+        new_runs = {source: [c.run_id for c in commits[source] if c.version > before[source]] for source in stream.sources}
+        with engine.changes(stream, new_runs, bits) as (facts, replaced):
+            table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
 
-    def _open(self, source: str) -> DataFrame:
-        if source not in self.opened:
-            rows = self.lake.curated(source).read(self.spark)
-            schema = fact_rows.curated_schema(self.compiled.sources[source])
-            self.opened[source] = rows if rows is not None else self.spark.createDataFrame([], schema)
-        return self.opened[source]
-
-
-def _prepare_stream(compiled: Compiled, stream: Stream, table: FactTable, bits: int, curated: _Curated) -> None:
-    """A base, or a layer of what came since the last one, or nothing where nothing came."""
-    commits = {source: curated.lake.curated(source).commits() for source in stream.sources}
-    now = {source: max((c.version for c in commits[source]), default=-1) for source in stream.sources}
-    layers = table.layers()
-    if layers and layers[-1].curated == now and layers[-1].bucket_bits == bits:
-        return
-    tables = curated.of(stream)
-    number = layers[-1].number + 1 if layers else 0
-    if not layers or layers[-1].bucket_bits != bits or len(layers) >= MAXIMUM_LAYERS:
-        facts = fact_rows.prepare(stream, tables, compiled.sources, bucket_bits=bits)
-        table.add(facts, number=number, base=True, bucket_bits=bits, curated=now)
-        return
-    before = layers[-1].curated
-    new_runs = {source: [c.run_id for c in commits[source] if c.version > before[source]] for source in stream.sources}
-    affected = fact_rows.affected_keys(stream, tables, compiled.sources, new_runs).persist()
-    try:
-        own = fact_rows.of_keys(stream, tables, compiled.sources, affected)
-        facts = fact_rows.prepare(stream, own, compiled.sources, bucket_bits=bits)
-        replaced = affected.where("_known_before").select(fact_rows.key_of(stream, compiled.sources).alias("key"))
-        table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
-    finally:
-        affected.unpersist()
+    def _engine(self, stream: Stream, rows: int) -> FactEngine:
+        engine = self.in_process if rows <= SMALL_ROWS else self.in_spark
+        told = "%s: prepared by %s, of %s curated rows (DuckDB takes up to %s)"
+        _log.debug(told, stream.name, engine.name, f"{rows:,}", f"{SMALL_ROWS:,}")
+        return engine
 
 
 def _bucket_bits(compiled: Compiled, entity: str, lake: Lake, spark: SparkSession) -> int:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
 
 from stores.storage import Storage
 from transforms.fact_arrays import CLOCK_COLUMNS, ValueTypes, entities_with_facts, facts_on_clocks, value_types
 from transforms.fact_sql import sorted_by
 from transforms.feature_group import Stream
 from transforms.kernel import Facts
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 
 @dataclass(frozen=True)
@@ -55,21 +60,24 @@ class FactTable:
 
     def add(
         self,
-        facts: DataFrame,
+        facts: DataFrame | pa.Table,
         *,
         number: int,
         base: bool,
         bucket_bits: int,
         curated: Mapping[str, int],
-        replaced: DataFrame | None = None,
+        replaced: DataFrame | pa.Table | None = None,
     ) -> Layer:
-        """Write a layer and then its manifest, which makes it count. `replaced`: rows with `key`, or None."""
+        """Write a layer and then its manifest, which makes it count.
+
+        `facts`: with their `bucket`; an Arrow table sorted by it, then as `sorted_by` says. `replaced`: rows with `key`, or None.
+        """
         folder = f"{self.path}/layer-{number:06d}"
-        shuffled = facts.repartition(1 << bucket_bits, "bucket") if bucket_bits else facts.coalesce(1)
-        in_order = shuffled.sortWithinPartitions("bucket", *sorted_by(self.key_columns))
-        in_order.write.mode("overwrite").partitionBy("bucket").option("compression", "zstd").parquet(
-            self.storage.uri(f"{folder}/facts")
-        )
+        self._clear(folder)  # of a run that died
+        if isinstance(facts, pa.Table):
+            self._write(facts, f"{folder}/facts")
+        else:
+            self._write_by_spark(facts, bucket_bits, f"{folder}/facts")
         files: dict[str, list[str]] = {}
         for file in self.storage.list(f"{folder}/facts"):
             if file.path.endswith(".parquet"):
@@ -78,12 +86,36 @@ class FactTable:
         replaced_path = None
         if replaced is not None:
             replaced_path = f"{folder}/replaced"
-            replaced.coalesce(1).write.mode("overwrite").parquet(self.storage.uri(replaced_path))
+            if isinstance(replaced, pa.Table):
+                self._write_file(replaced, f"{replaced_path}/part-00000.parquet")
+            else:
+                replaced.coalesce(1).write.mode("overwrite").parquet(self.storage.uri(replaced_path))
         layer = Layer(number, base, bucket_bits, dict(curated), files, replaced_path)
         self.storage.write(f"{self.path}/manifests/{number:06d}.json", json.dumps(asdict(layer), indent=1).encode())
         if base:
             self._drop_before(number)
         return layer
+
+    def _write_by_spark(self, facts: DataFrame, bucket_bits: int, folder: str) -> None:
+        shuffled = facts.repartition(1 << bucket_bits, "bucket") if bucket_bits else facts.coalesce(1)
+        in_order = shuffled.sortWithinPartitions("bucket", *sorted_by(self.key_columns))
+        in_order.write.mode("overwrite").partitionBy("bucket").option("compression", "zstd").parquet(self.storage.uri(folder))
+
+    def _write(self, facts: pa.Table, folder: str) -> None:
+        """The files that Spark would have written: one of each bucket that has facts, its number in the folder's name."""
+        buckets = facts["bucket"].to_numpy()
+        kept = facts.drop_columns(["bucket"])
+        starts = np.flatnonzero(np.diff(buckets, prepend=-1))
+        for start, end in pairwise([*starts, len(buckets)]):
+            self._write_file(kept.slice(start, end - start), f"{folder}/bucket={buckets[start]}/part-00000.parquet")
+
+    def _write_file(self, table: pa.Table, path: str) -> None:
+        with self.storage.open_output(path) as stream:
+            pq.write_table(table, stream, compression="zstd")
+
+    def _clear(self, folder: str) -> None:
+        for file in list(self.storage.list(folder)):
+            self.storage.delete(file.path)
 
     def _drop_before(self, number: int) -> None:
         for file in list(self.storage.list(f"{self.path}/manifests")):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from conf.errors import DefinitionError, InputError, PublishError
@@ -109,6 +110,14 @@ class CuratedTable:
         added = [commit for commit in self.commits() if commit.run_id in runs]
         partitions = sorted({partition for commit in added for partition in commit.partitions})
         return table.where(table["_month"].isin(partitions) & table["_run"].isin([commit.run_id for commit in added]))
+
+    def dataset(self) -> pa.dataset.Dataset | None:
+        """The table for whoever reads it without Spark, a column or all; None before the first commit."""
+        if self.version() is None:
+            return None
+        from deltalake import DeltaTable
+
+        return DeltaTable(self.uri).to_pyarrow_dataset()
 
     def paths(self) -> list[str]:
         """The Parquet files, below the lake's root, that hold the table's rows now; found without Spark."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
+from typing import TypeAlias
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.dataset
 
 from conf import expressions
 from conf.specs import Source
@@ -15,19 +18,20 @@ from transforms.fact_sql import DUCKDB, Table, affected_sql, facts_sql, key_colu
 from transforms.feature_group import Stream
 from transforms.spark_hash import spark_hash
 
+Rows: TypeAlias = "pa.Table | pa.dataset.Dataset"  # of a dataset only the columns are read that are needed
 _numbers = count()
 
 
-def connect(threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection that knows what expressions need."""
-    connection = duckdb.connect(":memory:", config={"threads": threads} if threads else {})
+def connect(**config: str | bool | int | float | list[str]) -> duckdb.DuckDBPyConnection:
+    """A connection that knows what expressions need. `config`: DuckDB's own settings, such as `threads`."""
+    connection = duckdb.connect(":memory:", config=config)
     expressions.duckdb_setup(connection)
     return connection
 
 
 def prepare(
     stream: Stream,
-    curated: Mapping[str, pa.Table],
+    curated: Mapping[str, Rows],
     sources: Mapping[str, Source],
     *,
     connection: duckdb.DuckDBPyConnection | None = None,
@@ -42,9 +46,18 @@ def prepare(
     return facts.append_column("key", spark_hash([facts[name] for name in key_columns(stream, sources)]))
 
 
+def in_buckets(facts: pa.Table, bits: int) -> pa.Table:
+    """Adds `bucket` (int), the high bits of the entity's hash, as Spark's `bucket_of`; sorted by it, and else as before."""
+    entities = facts["entity"].combine_chunks().dictionary_encode()
+    hashes = spark_hash([entities.dictionary]).to_numpy().view(np.uint64)
+    of_entity = (hashes >> np.uint64(64 - bits) if bits else np.zeros_like(hashes)).astype(np.int32)
+    bucket = of_entity[entities.indices.to_numpy()]
+    return facts.append_column("bucket", pa.array(bucket)).take(pa.array(np.argsort(bucket, kind="stable")))
+
+
 def affected_keys(
     stream: Stream,
-    curated: Mapping[str, pa.Table],
+    curated: Mapping[str, Rows],
     sources: Mapping[str, Source],
     new_runs: Mapping[str, Sequence[str]],
     *,
@@ -62,12 +75,12 @@ def affected_keys(
 
 def of_keys(
     stream: Stream,
-    curated: Mapping[str, pa.Table],
+    curated: Mapping[str, Rows],
     sources: Mapping[str, Source],
     keys: pa.Table,
     *,
     connection: duckdb.DuckDBPyConnection | None = None,
-) -> dict[str, pa.Table]:
+) -> dict[str, Rows]:
     """The curated tables, of the stream's own rows only those with a primary key among `keys`."""
     restricted = dict(curated)
     with _tables({**curated, "": keys}, connection) as (tables, duck):
@@ -78,14 +91,12 @@ def of_keys(
 
 @contextmanager
 def _tables(
-    arrow: Mapping[str, pa.Table], connection: duckdb.DuckDBPyConnection | None
+    arrow: Mapping[str, Rows], connection: duckdb.DuckDBPyConnection | None
 ) -> Iterator[tuple[dict[str, Table], duckdb.DuckDBPyConnection]]:
-    """Arrow tables as tables that SQL can name, inside the block."""
+    """Rows as tables that SQL can name, inside the block."""
     own = connection or connect()
     number = next(_numbers)
-    tables = {
-        name: Table(f"etr_{number}_{place}", tuple(table.column_names)) for place, (name, table) in enumerate(arrow.items())
-    }
+    tables = {name: Table(f"etr_{number}_{place}", tuple(rows.schema.names)) for place, (name, rows) in enumerate(arrow.items())}
     for name, table in tables.items():
         own.register(table.name, arrow[name])
     try:

@@ -124,6 +124,8 @@ class _Group:
         group, _, plain = name.rpartition(".")
         if name == "as_of":
             return Column(name, "date", False, lambda entity: self._book.moment.as_of)
+        if name == "cut_off":
+            return Column(name, "timestamp", False, lambda entity: self._book.moment.cutoff)
         if name == "has_history":
             return Column(name, "boolean", False, self._has_history)
         if not group and self.has(name):

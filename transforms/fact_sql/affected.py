@@ -71,14 +71,14 @@ class _Affected:
         if settlement and settlement.source in self.new_runs:
             parts.append(self._linked_to(settlement.source, settlement.on))
         union = " union ".join(f"select distinct {self.steps.names(self.keys)} from {part.name}" for part in parts)
-        affected = self.steps.add("affected", union, self.keys)
+        affected = self.steps.add("affected", f"({union})", self.keys)
         before = self._own(fresh=False)
         same = " and ".join(f"o.{key} is not distinct from k.{key}" for key in self.keys)
         kept = f"select {_BROADCAST} distinct o.* from {before.name} o semi join {affected.name} k on {same}"
-        known = self.steps.add("before", kept, self.keys)
+        known = self.steps.add("before", f"({kept})", self.keys)
         listed = ", ".join(f"o.{key}" for key in self.keys)
         text = f"select {listed}, k.key_0 is not null as _known_before from {affected.name} o left join {known.name} k on {same}"
-        return self.steps.query(self.steps.add("affected", text, [*self.keys, "_known_before"]))
+        return self.steps.query(self.steps.add("affected", f"({text})", [*self.keys, "_known_before"]))
 
     def _own(self, *, fresh: bool) -> Table:
         """The keys of the stream's own rows that these runs took in, or of all others."""
@@ -107,7 +107,7 @@ class _Affected:
         same = " and ".join(f"o.{dialect.name(column)} = k.{dialect.name(column)}" for column in key)
         links = ", ".join(f"o.{dialect.name(column)} as _on_{place}" for place, (column, _) in enumerate(on))
         text = f"select {_BROADCAST} distinct {links} from {table.name} o semi join {changed.name} k on {same}"
-        linked = steps.add("linked", text, [f"_on_{place}" for place in range(len(on))])
+        linked = steps.add("linked", f"({text})", [f"_on_{place}" for place in range(len(on))])
         masks = sorted({mask for clock in self.stream.clocks for mask in clock.masks})
         rows = self.rows.read(self.stream.source, self.stream.members, masks, daily=False)
         made = {f"_link_{place}": f"({dialect.sql(sql)})" for place, (_, sql) in enumerate(on)}
@@ -115,4 +115,4 @@ class _Affected:
         keyed = steps.select(rows, [], made, name="links")
         same = " and ".join(f"o._link_{place} = k._on_{place}" for place in range(len(on)))
         text = f"select {_BROADCAST} {steps.names(self.keys)} from {keyed.name} o semi join {linked.name} k on {same}"
-        return steps.add("linked", text, self.keys)
+        return steps.add("linked", f"({text})", self.keys)

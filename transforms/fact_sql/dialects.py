@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 from conf.expressions.values import duckdb_name, duckdb_text, spark_name, spark_text
 from transforms.feature_group.sql import Sql
 
 
 class Dialect(ABC):
-    """Pieces of SQL. Instants are bigints, microseconds since 1970 UTC; lists number their items as each engine does."""
+    """Pieces of SQL. Instants are bigints, microseconds since 1970 UTC.
+
+    `reads_again`: whether a step is computed anew for each that reads it, so that what reads it should be one step.
+    """
+
+    reads_again: ClassVar[bool]
+    kept: ClassVar[str]  # before a step whose rows are to be kept, if that can be said
 
     @abstractmethod
     def sql(self, expression: Sql) -> str: ...
@@ -68,6 +75,9 @@ class Dialect(ABC):
 
 
 class _Spark(Dialect):
+    reads_again = True
+    kept = ""
+
     def sql(self, expression: Sql) -> str:
         return expression.spark
 
@@ -116,6 +126,9 @@ class _Spark(Dialect):
 
 
 class _DuckDB(Dialect):
+    reads_again = False
+    kept = "materialized "
+
     def sql(self, expression: Sql) -> str:
         return expression.duckdb
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from conf.specs import ColumnType, Source
 from transforms.fact_sql.dialects import Dialect
@@ -11,12 +11,15 @@ from transforms.fact_sql.rows import KEY, Rows, key_width
 from transforms.fact_sql.spans import ALWAYS, KNOWN, WORLD, join_spans
 from transforms.fact_sql.steps import Steps, Table
 from transforms.feature_group import Clock, FactValue, Stream
+from transforms.feature_group.compiled import digest
+from transforms.feature_group.sql import Sql
 
 ORDER = ("clock", "entity", "at", "known")
 _STORED_TYPES: Mapping[ColumnType, str] = {
     "string": "string", "number": "double", "boolean": "boolean",
     "integer": "bigint", "money": "bigint", "date": "bigint", "timestamp": "bigint",
 }  # fmt: skip
+_EVENT = "_event"
 Clocks = Mapping[Clock, tuple[FactValue, ...]]
 
 
@@ -59,22 +62,28 @@ class _Facts:
         self.match = [f"{MATCH}{place}" for place in range(width)]
 
     def query(self, *, in_order: bool) -> str:
+        columns = [*ORDER, "valid_from", "valid_until", "holds_until", *self.keys, *sorted(self.types)]
+        renamed = {"valid_from": KNOWN[0], "valid_until": KNOWN[1]}
+        parts = []
+        for facts in self._parts():
+            kept = [column for column in facts.columns if column in columns]
+            parts.append(self.steps.select(facts, kept, renamed, name="facts"))
+        last = self._union(parts)
+        return self.steps.query(Table(last.name, tuple(columns)), sorted_by(self.keys) if in_order else ())
+
+    def _parts(self) -> Iterator[Table]:
         whole: list[Table] = []
         spans: list[Table] = []
         daily: list[Table] = []
         for clocks in self._cut_alike():
             one = next(iter(clocks))
-            facts = self._on_clocks(clocks, self._spans(one), daily=one.daily)
-            (daily if one.daily else spans if self._is_cut(one) else whole).append(facts)
-        parts = [self._union(whole)] if whole else []
-        parts += [self._joined(self._union(spans))] if spans else []
-        parts += [self._joined_daily(self._union(daily))] if daily else []
-        columns = [*ORDER, "valid_from", "valid_until", "holds_until", *self.keys, *sorted(self.types)]
-        renamed = {"valid_from": KNOWN[0], "valid_until": KNOWN[1]}
-        told = [[column for column in part.columns if column in columns] for part in parts]
-        renamed_parts = [self.steps.select(part, kept, renamed, name="facts") for part, kept in zip(parts, told, strict=True)]
-        last = self._union(renamed_parts)
-        return self.steps.query(Table(last.name, tuple(columns)), sorted_by(self.keys) if in_order else ())
+            told = self._told(clocks, self._spans(one), daily=one.daily)
+            together = [clocks] if self.dialect.reads_again else [{clock: values} for clock, values in clocks.items()]
+            facts = [self._on_clocks(some, told, daily=one.daily) for some in together]
+            (daily if one.daily else spans if self._is_cut(one) else whole).extend(facts)
+        yield from whole
+        for parts, joined in ((spans, self._joined), (daily, self._joined_daily)):
+            yield from map(joined, [self._union(parts)] if self.dialect.reads_again and parts else parts)
 
     def _cut_alike(self) -> list[Clocks]:
         """The clocks whose rows are cut at the same moments, together: they are cut once."""
@@ -98,47 +107,57 @@ class _Facts:
             rows = settle(self.rows, rows, stream.settlement, daily=clock.daily)
         return rows
 
-    def _on_clocks(self, clocks: Clocks, rows: Table, *, daily: bool) -> Table:
-        """Rows out: one a span and clock on which it counts at some time and has a value."""
+    def _told(self, clocks: Clocks, rows: Table, *, daily: bool) -> Table:
+        """Whose each row is, and what the clocks need of it: each moment and value once, whatever the number of clocks."""
         dialect = self.dialect
         event, known = dialect.micros("_event_time"), dialect.micros("_known_time")
-        opens, closes = WORLD if daily else KNOWN
-        names = list(dict.fromkeys(value.name for values in clocks.values() for value in values))
-        told = []
-        for clock, values in clocks.items():
-            since, until = opens, closes
-            if clock.from_:
-                moment = dialect.micros(f"({dialect.sql(clock.from_)})")
-                since = f"case when {moment} is not null then greatest({since}, {moment} + 1) end"
-            if clock.until:
-                moment = dialect.micros(f"({dialect.sql(clock.until)})")
-                until = f"least({until}, {moment} + 1)"
-            kept = {value.name: self._stored(value) for value in values}
-            fact = {
-                "clock": dialect.text(clock.name),
-                "at": dialect.micros(f"({dialect.sql(clock.at)})") if clock.at else event,
-                opens: since,
-                closes: until,
-                **{name: f"cast({kept.get(name, 'null')} as {self.types[name]})" for name in names},
-            }
-            told.append(dialect.struct(fact))
         entity = dialect.sql(self.stream.entity_sql)
         made = {
             "entity": f"cast({entity} as string)",
             "known": f"coalesce({known}, {event})",
+            _EVENT: event,
             **{name: f"{KEY}{place}" for place, name in enumerate(self.keys)},
-            "_fact": dialect.explode(dialect.list(*told)),
         }
-        others = [*self.match, *(KNOWN if daily else ())]
-        exploded = self.steps.select(rows, others, made, where=f"({entity}) is not null", name="on_clocks")
-        fields = {name: f"_fact.{dialect.name(name)}" for name in ("clock", "at", opens, closes, *names)}
-        facts = self.steps.select(exploded, [*others, "entity", "known", *self.keys], fields, name="on_clocks")
+        for clock, values in clocks.items():
+            for moment in filter(None, (clock.at, clock.from_, clock.until)):
+                made[_moment(moment)] = dialect.micros(f"({dialect.sql(moment)})")
+            made |= {value.name: f"cast({self._stored(value)} as {self.types[value.name]})" for value in values}
+        kept = [*self.match, *KNOWN, *(WORLD if daily else ())]
+        return self.steps.select(rows, kept, made, where=f"({entity}) is not null", name="told", once=True)
+
+    def _on_clocks(self, clocks: Clocks, told: Table, *, daily: bool) -> Table:
+        """Rows out: one a span and clock on which it counts at some time and has a value."""
+        dialect = self.dialect
+        opens, closes = WORLD if daily else KNOWN
+        names = list(dict.fromkeys(value.name for values in clocks.values() for value in values))
+        facts = []
+        for clock, values in clocks.items():
+            since, until = opens, closes
+            if clock.from_:
+                moment = _moment(clock.from_)
+                since = f"case when {moment} is not null then greatest({since}, {moment} + 1) end"
+            if clock.until:
+                until = f"least({until}, {_moment(clock.until)} + 1)"
+            fact = {
+                "clock": dialect.text(clock.name),
+                "at": _moment(clock.at) if clock.at else _EVENT,
+                opens: since,
+                closes: until,
+            }
+            kept = {value.name for value in values}
+            facts.append(fact | {name: name if name in kept else f"cast(null as {self.types[name]})" for name in names})
+        others = [*self.match, "entity", "known", *self.keys, *(KNOWN if daily else ())]
+        made: dict[str, str] = {} if daily else {"holds_until": "cast(null as bigint)"}
+        if len(facts) == 1:
+            table = self.steps.select(told, others, {**made, **facts[0]}, name="on_clock")
+        else:
+            each = dialect.explode(dialect.list(*map(dialect.struct, facts)))
+            exploded = self.steps.select(told, others, {**made, "_fact": each}, name="on_clocks")
+            fields = {name: f"_fact.{dialect.name(name)}" for name in facts[0]}
+            table = self.steps.select(exploded, [*others, *made], fields, name="on_clocks")
         some = " or ".join(f"{name} is not null" for name in names)
         counts = f"{dialect.name('at')} is not null and {opens} is not null and {opens} < {closes} and ({some})"
-        facts = self.steps.select(facts, where=counts, name="counting")
-        if daily:
-            return facts
-        return self.steps.select(facts, made={"holds_until": "cast(null as bigint)"}, name="counting")
+        return self.steps.select(table, where=counts, name="counting")
 
     def _union(self, tables: Sequence[Table]) -> Table:
         return self.steps.union(tables, self.types, name="facts")
@@ -181,3 +200,8 @@ class _Facts:
                 return f"case when not isnan({sql}) then {sql} end"
             case _:
                 return sql
+
+
+def _moment(sql: Sql) -> str:
+    """What a step calls a moment that clocks name."""
+    return f"_m_{digest(str(sql))}"

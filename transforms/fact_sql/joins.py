@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from transforms.fact_sql.rows import KEY, Rows
-from transforms.fact_sql.spans import KNOWN, NEVER_YET, WORLD, Axis, cut, join_spans, mask
+from transforms.fact_sql.spans import KNOWN, NEVER_YET, OPENS, WORLD, Axis, cut, join_spans, mask
 from transforms.fact_sql.steps import Table
 from transforms.feature_group import Parent, Settlement
 
@@ -92,13 +92,12 @@ def settle(rows: Rows, table: Table, settlement: Settlement, *, daily: bool) -> 
     dialect = steps.dialect
     linked = _with_children(rows, table, settlement, daily=daily)
     moments = _moments(rows, "_children", "c.opens", "c.closes", KNOWN[0])
-    spans = cut(steps, linked, KNOWN, moments, name="known")
-    counting = dialect.filter("_children", "c", f"c.opens <= {KNOWN[0]} and {KNOWN[0]} < c.closes")
-    spans = steps.select(spans, made={"_children": counting}, name="known")
+    counting = dialect.filter("_children", "c", f"c.opens <= {OPENS} and {OPENS} < c.closes")
+    spans = cut(steps, linked, KNOWN, moments, name="known", made={"_children": counting})
     if daily:
-        spans = cut(steps, spans, WORLD, _moments(rows, "_children", "c.since", "c.till", WORLD[0]), name="happened")
-        happened = dialect.filter("_children", "c", f"c.since <= {WORLD[0]} and {WORLD[0]} < c.till")
-        spans = steps.select(spans, made={"_children": happened}, name="happened")
+        moments = _moments(rows, "_children", "c.since", "c.till", WORLD[0])
+        happened = dialect.filter("_children", "c", f"c.since <= {OPENS} and {OPENS} < c.till")
+        spans = cut(steps, spans, WORLD, moments, name="happened", made={"_children": happened})
     none = "cast(null as bigint)"
     payment = dialect.struct({"total": f"cast(coalesce(c.amount, 0) as {_MONEY})", "reached": none, "last": "c.event"})
     total = "a.total + x.total"

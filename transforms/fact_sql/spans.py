@@ -17,15 +17,21 @@ ALWAYS = f"cast({int(FOREVER)} as bigint)"
 NEVER_YET = f"cast(-{int(FOREVER)} as bigint)"
 
 
-def cut(steps: Steps, table: Table, axis: Axis, moments: str, *, name: str) -> Table:
-    """Rows out: one a row and span between the `moments` (SQL of a list of instants) at which it changes."""
+OPENS = "_span.opens"  # in what `cut` makes anew: where the new span begins
+
+
+def cut(steps: Steps, table: Table, axis: Axis, moments: str, *, name: str, made: Mapping[str, str] | None = None) -> Table:
+    """Rows out: one a row and span between the `moments` (SQL of a list of instants) at which it changes.
+
+    `made`: columns that change with the span, by what they are where it begins (`OPENS`).
+    """
     opens, closes = axis
     inside = steps.dialect.filter(moments, "x", f"x is not null and x > {opens} and x < {closes}")
     starts = f"array_sort(array_distinct({steps.dialect.concat(steps.dialect.list(opens), inside)}))"
     started = steps.select(table, made={"_starts": starts}, name=name)
     spans = steps.dialect.explode(steps.dialect.spans("_starts", closes))
     exploded = steps.select(started, table.columns, {"_span": spans}, name=name)
-    return steps.select(exploded, table.columns, {opens: "_span.opens", closes: "_span.closes"}, name=name)
+    return steps.select(exploded, table.columns, {opens: OPENS, closes: "_span.closes", **(made or {})}, name=name)
 
 
 def mask(steps: Steps, table: Table, mutable: Mapping[str, Sequence[str]], masks: Sequence[str], axis: Axis) -> Table:
@@ -35,17 +41,16 @@ def mask(steps: Steps, table: Table, mutable: Mapping[str, Sequence[str]], masks
     dialect = steps.dialect
     passed = {name: dialect.micros(dialect.name(name)) for name in masks}
     moments = dialect.list(*(f"{moment} + 1" for moment in passed.values()))
-    spans = cut(steps, table, axis, moments, name="passed")
     conditions: dict[str, list[str]] = {}
     for name in masks:
         for column in dict.fromkeys((name, *mutable[name])):
-            conditions.setdefault(column, []).append(f"{passed[name]} < {axis[0]}")
+            conditions.setdefault(column, []).append(f"{passed[name]} < {OPENS}")
     visible = {
         column: f"case when {' and '.join(found)} then {dialect.name(column)} end"
         for column, found in conditions.items()
         if column in table.columns
     }
-    return steps.select(spans, made=visible, name="masked")
+    return cut(steps, table, axis, moments, name="masked", made=visible)
 
 
 def join_spans(steps: Steps, table: Table, axis: Axis, *, by: Sequence[str], same: Sequence[str]) -> Table:
@@ -56,16 +61,12 @@ def join_spans(steps: Steps, table: Table, axis: Axis, *, by: Sequence[str], sam
     opens, closes = axis
     dialect = steps.dialect
     window = f"partition by {steps.names(by)} order by {opens}"
-    follows = f"lag({closes}) over w is not distinct from {opens}"
-    if same:
-        told = dialect.struct({column: dialect.name(column) for column in same})
-        marked = steps.select(table, made={"_told": told}, name="told")
-        follows += " and lag(_told) over w is not distinct from _told"
-    else:
-        marked = table
-    begun = steps.select(
-        marked, table.columns, {"_begins": f"case when {follows} then 0 else 1 end"}, window=window, name="begun"
+    alike = " and ".join(
+        f"lag({dialect.name(column)}) over w is not distinct from {dialect.name(other)}"
+        for column, other in ((closes, opens), *((column, column) for column in same))
     )
+    begins = {"_begins": f"case when {alike} then 0 else 1 end"}
+    begun = steps.select(table, made=begins, window=window, name="begun")
     window += " rows between unbounded preceding and current row"
     runs = steps.select(begun, table.columns, {"_run_of": "sum(_begins) over w"}, window=window, name="runs")
     made = {

@@ -34,10 +34,12 @@ class Steps:
         group_by: Sequence[str] | None = None,
         window: str | None = None,
         join: str = "",
+        once: bool = False,
     ) -> Table:
         """A step with the columns `kept` (None: all) of a table, less those `made` anew.
 
-        `window`: the definition of a window named `w`. A kept column is taken as it is, from whichever table of the join has it.
+        `window`: the definition of a window named `w`. `once`: its rows are kept for all that read them, where the engine can. A
+        kept column is taken as it is, from whichever table of the join has it.
         """
         made = dict(made or {})
         columns = {column: self.dialect.name(column) for column in (table.columns if kept is None else kept)}
@@ -47,7 +49,7 @@ class Steps:
         text += f" where {where}" if where else ""
         text += f" group by {self.names(group_by)}" if group_by else ""
         text += f" window w as ({window})" if window else ""
-        return self.add(name, text, [*columns, *made])
+        return self.add(name, f"{self.dialect.kept if once else ''}({text})", [*columns, *made])
 
     def union(self, tables: Sequence[Table], types: Mapping[str, str], *, name: str) -> Table:
         """The rows of all; a column that one lacks is null in its rows, of the type that `types` says."""
@@ -63,7 +65,7 @@ class Steps:
                 for column in columns
             ]
             parts.append(f"select {', '.join(listed)} from {table.name}")
-        return self.add(name, " union all ".join(parts), columns)
+        return self.add(name, f"({' union all '.join(parts)})", columns)
 
     def add(self, name: str, text: str, columns: Sequence[str]) -> Table:
         table = Table(f"{name}_{len(self.texts)}", tuple(columns))
@@ -74,7 +76,7 @@ class Steps:
         return ", ".join(self.dialect.name(column) for column in columns)
 
     def query(self, last: Table, order_by: Sequence[str] = ()) -> str:
-        steps = ",\n".join(f"{name} as ({text})" for name, text in self.texts)
+        steps = ",\n".join(f"{name} as {text}" for name, text in self.texts)
         ordered = ", ".join(f"{self.dialect.name(column)} asc nulls first" for column in order_by)
         end = f"select {self.names(last.columns)} from {last.name}" + (f" order by {ordered}" if ordered else "")
         return f"with {steps}\n{end}"

@@ -1,0 +1,163 @@
+"""Either engine leaves the same files: a base, and a layer of what came later; and picks itself by what there is to read."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import write_deltalake
+
+from conf.catalogue import Catalogue
+from conf.specs import FeatureGroup, UnionSource
+from jobs.fact_engines import ByDuckDB, BySpark
+from jobs.prepare_facts import Preparer
+from stores.facts import BucketReader, FactTable, Layer
+from stores.lake import CurateCommit, CuratedTable, Lake
+from stores.storage import LocalStorage
+from tests.histories import DAYS, batch
+from tests.random_groups import SOURCES
+from transforms.curated import curated_table
+from transforms.fact_sql import key_columns
+from transforms.feature_group import Compiled, Stream, compile_groups
+
+BITS = 1
+DELIVERED = {name: source for name, source in SOURCES.items() if not isinstance(source, UnionSource)}
+UNIONS = {name: source for name, source in SOURCES.items() if isinstance(source, UnionSource)}
+
+# Versions, a mutable parent, payments, days, a union whose members have masks and keys of their own, and several parents a row.
+PEOPLE = FeatureGroup.model_validate(
+    {
+        "name": "people",
+        "record_identifier": "person",
+        "spine": "people",
+        "inputs": [
+            {
+                "source": "plans",
+                "parent": {"source": "accounts", "columns": {"closed": "closed", "why": "reason"}},
+                "settled_by": {"source": "parts", "on": {"plan": "plan"}, "amount": "amount", "due": "amount", "where": "ok"},
+                "aggregates": [
+                    {"name": "unpaid", "op": "sum", "of": "amount - paid_amount", "where": "closed is null", "until": "paid_at"},
+                    {"name": "whys", "op": "last", "of": "why"},
+                ],
+                "daily": [{"name": "owed", "value": "sum(amount - paid_amount)", "op": "max", "windows": ["30d"]}],
+            },
+            {
+                "source": "snapshots",
+                "entity": {"person": "via accounts"},
+                "daily": [{"name": "held", "value": "sum(balance)", "newest_per": "account", "op": "mean", "windows": ["30d"]}],
+            },
+        ],
+    }
+)
+ACCOUNTS = FeatureGroup.model_validate(
+    {
+        "name": "accounts",
+        "record_identifier": "account",
+        "spine": "accounts",
+        "inputs": [
+            {
+                "source": "parts",
+                "entity": {"account": "via accounts on person"},
+                "aggregates": [{"name": "paid", "op": "sum", "of": "amount", "windows": ["30d"]}],
+            }
+        ],
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Compiled:
+    return compile_groups(Catalogue(DELIVERED, {"people": PEOPLE, "accounts": ACCOUNTS}, unions=UNIONS), DAYS[0][1])
+
+
+@pytest.fixture(scope="module")
+def deliveries() -> dict[str, tuple[pa.Table, pa.Table]]:
+    """Of each source what came first, and what came with the next run: amendments, and rows of their own."""
+    chance = random.Random(5)
+    rows: dict[str, list] = {}
+    for group in (PEOPLE, ACCOUNTS):
+        drawn, _ = batch(SOURCES, group, as_of=DAYS[0][0], zone=DAYS[0][1], cases=8, seed=f"{group.name}")
+        rows |= drawn
+    parts = {}
+    for name, some in rows.items():
+        later = [chance.random() < 0.25 for _ in some]
+        first = [row for row, is_late in zip(some, later, strict=True) if not is_late]
+        second = [row for row, is_late in zip(some, later, strict=True) if is_late]
+        parts[name] = (curated_table(DELIVERED[name], first, run="r1"), curated_table(DELIVERED[name], second, run="r2"))
+    return parts
+
+
+def deliver(lake: Lake, deliveries: dict[str, tuple[pa.Table, pa.Table]], number: int) -> None:
+    for name, parts in deliveries.items():
+        write_deltalake(lake.curated(name).uri, parts[number], mode="append")
+
+
+def test_both_engines_write_the_same_files_and_layers(spark, tmp_path, compiled, deliveries):
+    lake = Lake(tmp_path / "lake")
+    deliver(lake, deliveries, 0)
+    engines = [ByDuckDB(compiled, lake), BySpark(compiled, lake, spark)]
+    streams = [stream for stream in compiled.streams.values() if stream.parent]
+    tables = {(e.name, s.name): table_of(tmp_path / e.name, s, compiled) for e in engines for s in streams}
+    for engine in engines:
+        for stream in streams:
+            facts = engine.everything(stream, BITS)
+            tables[engine.name, stream.name].add(facts, number=0, base=True, bucket_bits=BITS, curated={})
+    deliver(lake, deliveries, 1)
+    engines = [ByDuckDB(compiled, lake), BySpark(compiled, lake, spark)]
+    for engine in engines:
+        for stream in streams:
+            with engine.changes(stream, {source: ["r2"] for source in stream.sources}, BITS) as (facts, replaced):
+                tables[engine.name, stream.name].add(facts, number=1, base=False, bucket_bits=BITS, curated={}, replaced=replaced)
+    for stream in streams:
+        ours, theirs = (tables[engine.name, stream.name] for engine in engines)
+        for mine, other in zip(ours.layers(), theirs.layers(), strict=True):
+            assert rows_of(ours, mine) == rows_of(theirs, other) != {}
+        reader = BucketReader.of(ours, ours.layers())
+        layered = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
+        assert layered == in_words(engines[0].everything(stream, BITS))
+
+
+def table_of(folder: Path, stream: Stream, compiled: Compiled) -> FactTable:
+    return FactTable(LocalStorage(folder), stream, key_columns(stream, compiled.sources))
+
+
+def rows_of(table: FactTable, layer: Layer) -> dict[str, list]:
+    """The rows of each bucket's file, in order, and the keys whose earlier facts no longer stand."""
+    found = {bucket: in_words(pq.read_table(table.storage.uri(path))) for bucket, [path] in layer.files.items()}
+    replaced = pq.read_table(table.storage.uri(layer.replaced))["key"].to_pylist() if layer.replaced else []
+    return {**found, "replaced": sorted(replaced)}
+
+
+def in_words(rows: pa.Table) -> list[str]:
+    """Each row, its columns by name."""
+    names = sorted(set(rows.column_names) - {"bucket"})
+    return [str(row) for row in rows.select(names).to_pylist()]
+
+
+class Fake:
+    """An engine that finds no facts, and remembers that it was asked."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.asked = name, 0
+
+    def everything(self, stream: Stream, bits: int) -> pa.Table:
+        self.asked += 1
+        return pa.table({"bucket": pa.array([], pa.int32())})
+
+
+@pytest.mark.parametrize(("most", "chosen"), [(30, "DuckDB"), (29, "Spark")])
+def test_duckdb_prepares_what_is_made_of_few_rows(tmp_path, compiled, monkeypatch, caplog, most, chosen):
+    """Those of all its sources and commits together count, whatever is new of them."""
+    monkeypatch.setattr("jobs.prepare_facts.SMALL_ROWS", most)
+    commits = [CurateCommit(number, f"r{number}", (), {"kept": 5}, None, ()) for number in range(2)]
+    monkeypatch.setattr(CuratedTable, "commits", lambda table: commits)
+    stream = next(stream for stream in compiled.streams.values() if len(stream.sources) == 3)
+    duckdb, spark = Fake("DuckDB"), Fake("Spark")
+    with caplog.at_level(logging.DEBUG, "jobs.prepare_facts"):
+        Preparer(compiled, Lake(tmp_path), duckdb, spark).prepare(stream, table_of(tmp_path, stream, compiled), BITS)
+    assert {engine.name: engine.asked for engine in (duckdb, spark)} == {"DuckDB": 0, "Spark": 0} | {chosen: 1}
+    assert caplog.messages == [f"{stream.name}: prepared by {chosen}, of 30 curated rows (DuckDB takes up to {most})"]
