@@ -16,7 +16,7 @@ from conf.errors import did_you_mean
 from conf.expressions import Expression, ExpressionError, parse, parse_condition
 from conf.specs import ColumnType, Name, Spec
 from conf.yaml_file import Place, YamlFile, load_model, parse_yaml
-from expectations.rules import Rule, bounded, condition, quoted
+from expectations.rules import Rule, RuleSql, bounded, condition, quoted
 
 NUMBERS = frozenset({"integer", "number", "money"})
 Metric = Literal["share", "null_share", "count", "sum", "mean", "min", "max"]
@@ -149,7 +149,8 @@ def _compile(suite: WrittenSuite, file: YamlFile, table: Table, zone: str) -> It
     for number, row in enumerate(suite.rows):
         held = _parse(file, ("rows", number, "expr"), row.expr, table, zone, condition=True)
         blank = f"{quoted(table.null_in_blank_rows)} is null or " if table.null_in_blank_rows else ""
-        yield condition(f"written.{row.name}", f"{blank}({held.spark()})", row.description or row.expr, row.severity)
+        sql = RuleSql.filled(f"{blank}({{0}})", _sql(held))
+        yield condition(f"written.{row.name}", sql, row.description or row.expr, row.severity)
     for number, rule in enumerate(suite.table):
         place: Place = ("table", number, "of")
         value = _parse(file, place, rule.of, table, zone, condition=rule.metric == "share") if rule.of else None
@@ -167,12 +168,16 @@ def _parse(file: YamlFile, place: Place, text: str, table: Table, zone: str, *, 
         raise file.error(place, str(problem)) from problem
 
 
-def _aggregate(metric: Metric, value: Expression | None) -> str:
+def _aggregate(metric: Metric, value: Expression | None) -> RuleSql:
     if value is None:
-        return "count(*)"
-    sql = f"({value.spark()})"
-    if metric == "share":
-        return f"count_if(coalesce({sql}, false)) / count(*)"
-    if metric == "null_share":
-        return f"count_if({sql} is null) / count(*)"
-    return f"{'avg' if metric == 'mean' else metric}({sql})"
+        return RuleSql.of("count(*)")
+    templates = {
+        "share": "count_if(coalesce(({0}), false)) / count(*)",
+        "null_share": "count_if(({0}) is null) / count(*)",
+        "mean": "cast(sum(({0})) as double) / nullif(count(({0})), 0)",
+    }
+    return RuleSql.filled(templates.get(metric, f"{metric}(({{0}}))"), _sql(value))
+
+
+def _sql(expression: Expression) -> RuleSql:
+    return RuleSql(expression.spark(), expression.duckdb())

@@ -1,28 +1,51 @@
-"""What a suite says of a table: rules, each one expectation of Great Expectations and the same in Spark SQL."""
+"""What a suite says of a table: rules, each one expectation of Great Expectations and the same in SQL."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from conf.expressions.values import duckdb_name, duckdb_text, spark_name, spark_text
+
 Severity = Literal["critical", "error", "warning"]
 """`critical` holds the day back, `error` sends the row to quarantine, `warning` is only reported."""
 
 LARGEST = 1.7976931348623157e308
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 BROKEN_RULES = "_broken_rules"
 """The column in which a row's broken rules are named; null in a row that is fit to publish."""
+
+
+@dataclass(frozen=True)
+class RuleSql:
+    """One expression for each engine, of the same meaning."""
+
+    spark: str
+    duckdb: str
+
+    @classmethod
+    def of(cls, sql: str) -> RuleSql:
+        """From SQL that both know, once names and texts are written as each does: `"name"` and `'it''s'`, as standard SQL."""
+        return cls(_QUOTED.sub(_as_spark_writes, sql), sql)
+
+    @classmethod
+    def filled(cls, template: str, *parts: RuleSql) -> RuleSql:
+        """SQL that both know, with `{0}`, `{1}` for expressions."""
+        spark = RuleSql.of(template).spark.format(*(part.spark for part in parts))
+        return cls(spark, template.format(*(part.duckdb for part in parts)))
 
 
 @dataclass(frozen=True)
 class Rule:
     """One expectation. `words` say what must hold.
 
-    `breaks`: Spark SQL, true or false and never null, of a row that breaks it; None: a rule of the table as a whole.
-    `value`: an aggregate in Spark SQL that must lie between `minimum` and `maximum` (either may be None; null lies nowhere).
+    `breaks`: SQL, true or false and never null, of a row that breaks it; None: a rule of the table as a whole.
+    `value`: an aggregate in SQL that must lie between `minimum` and `maximum` (either may be None; null lies nowhere).
     `relative`: whether it depends on the clock, on one delivery or on another day, and so isn't part of the suite's version.
     """
 
@@ -31,8 +54,8 @@ class Rule:
     kwargs: Mapping[str, Any]
     severity: Severity
     words: str
-    breaks: str | None = None
-    value: str | None = None
+    breaks: RuleSql | None = None
+    value: RuleSql | None = None
     minimum: Decimal | None = None
     maximum: Decimal | None = None
     relative: bool = False
@@ -82,17 +105,22 @@ class Profile:
 
 
 def quoted(column: str) -> str:
-    """A column's name as Spark SQL takes it."""
-    return "`" + column.replace("`", "``") + "`"
+    """A column's name in standard SQL."""
+    return duckdb_name(column)
 
 
-def literal(value: object) -> str:
-    """Text or a number as Spark SQL takes it."""
+def literal(value: str | float) -> str:
+    """Text or a number in standard SQL."""
     if isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value!r}D" if isinstance(value, float) else str(value)
+        return duckdb_text(value)
+    return f"cast('{value!r}' as double)" if isinstance(value, float) else str(value)
+
+
+def _as_spark_writes(found: re.Match[str]) -> str:
+    written = found[0]
+    if written[0] == "'":
+        return spark_text(written[1:-1].replace("''", "'"))
+    return spark_name(written[1:-1].replace('""', '"'))
 
 
 # ---- rules of a row: a null is never out of range, out of a set or out of order
@@ -105,7 +133,7 @@ def not_null(column: str, severity: Severity = "error") -> Rule:
         {"column": column},
         severity,
         f"{column} is not null",
-        breaks=f"{quoted(column)} is null",
+        breaks=RuleSql.of(f"{quoted(column)} is null"),
     )
 
 
@@ -120,7 +148,7 @@ def in_range(column: str, minimum: float, maximum: float | None = None) -> Rule:
         {"column": column, "min_value": minimum} | ({} if maximum is None else {"max_value": maximum}),
         "error",
         f"{column} is {' and '.join(parts)}",
-        breaks=f"coalesce({outside}, false)",
+        breaks=RuleSql.of(f"coalesce({outside}, false)"),
     )
 
 
@@ -137,7 +165,7 @@ def one_of(column: str, values: Sequence[str], severity: Severity = "error") -> 
         {"column": column, "value_set": list(values)},
         severity,
         f"{column} is one of {', '.join(values)}",
-        breaks=f"coalesce({quoted(column)} not in ({allowed}), false)",
+        breaks=RuleSql.of(f"coalesce({quoted(column)} not in ({allowed}), false)"),
     )
 
 
@@ -149,15 +177,21 @@ def not_more(less: str, more: str) -> Rule:
         {"column_A": more, "column_B": less, "or_equal": True, "ignore_row_if": "either_value_is_missing"},
         "error",
         f"{less} ≤ {more}",
-        breaks=f"coalesce({quoted(less)} > {quoted(more)}, false)",
+        breaks=RuleSql.of(f"coalesce({quoted(less)} > {quoted(more)}, false)"),
     )
 
 
-def condition(name: str, sql: str, words: str, severity: Severity = "error") -> Rule:
-    """Holds of every row for which `sql` is true; false and null break it."""
-    breaks = f"not coalesce(({sql}), false)"
-    query = f"select * from {{batch}} where {_without_fields(breaks)}"
+def condition(name: str, sql: str | RuleSql, words: str, severity: Severity = "error") -> Rule:
+    """Holds of every row for which `sql` (standard, or of each engine) is true; false and null break it."""
+    breaks = RuleSql.filled("not coalesce(({0}), false)", _both(sql))
+    query = f"select * from {{batch}} where {_without_fields(breaks.spark)}"
     return Rule(name, "unexpected_rows_expectation", {"unexpected_rows_query": query}, severity, words, breaks=breaks)
+
+
+def breaks_any(rules: Sequence[Rule]) -> RuleSql:
+    """True of a row that breaks any of `rules`; never null."""
+    conditions = [rule.breaks for rule in rules if rule.breaks is not None]
+    return RuleSql.filled(" or ".join(f"({{{number}}})" for number in range(len(conditions))) or "false", *conditions)
 
 
 # ---- rules of the table
@@ -220,7 +254,7 @@ def broken_share_at_most(share: float) -> Rule:
 
 def bounded(
     name: str,
-    aggregate: str,
+    aggregate: str | RuleSql,
     minimum: Decimal | None,
     maximum: Decimal | None,
     words: str,
@@ -228,10 +262,11 @@ def bounded(
     *,
     relative: bool = False,
 ) -> Rule:
-    """`aggregate` lies between two ends, both in; a null lies nowhere."""
+    """`aggregate` (standard SQL, or of each engine) lies between two ends, both in; a null lies nowhere."""
+    value = _both(aggregate)
     limits = [("value >= ", minimum), ("value <= ", maximum)]
     inside = " and ".join(f"{sign}{end}" for sign, end in limits if end is not None) or "value is not null"
-    query = f"select * from (select {_without_fields(aggregate)} as value from {{batch}}) where not coalesce({inside}, false)"
+    query = f"select * from (select {_without_fields(value.spark)} as value from {{batch}}) where not coalesce({inside}, false)"
     kwargs = {"unexpected_rows_query": query}
     return Rule(
         name,
@@ -239,11 +274,15 @@ def bounded(
         kwargs,
         severity,
         words,
-        value=aggregate,
+        value=value,
         minimum=minimum,
         maximum=maximum,
         relative=relative,
     )
+
+
+def _both(sql: str | RuleSql) -> RuleSql:
+    return RuleSql.of(sql) if isinstance(sql, str) else sql
 
 
 def _without_fields(sql: str) -> str:

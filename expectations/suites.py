@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ from expectations.rules import (
     has_some_values,
     has_type,
     in_range,
+    literal,
     not_more,
     not_null,
     one_of,
@@ -145,7 +146,7 @@ def source_suite(
         unique(key),
         bounded(
             "rows.quarantined",
-            f"cast({quarantined} as double) / nullif({read}, 0)" if read else "0D",
+            f"cast({quarantined if read else 0} as double) / {max(read, 1)}",
             None,
             Decimal(str(limits.max_quarantined_share)),
             f"at most {limits.max_quarantined_share:.2%} of the newest delivery is quarantined",
@@ -153,7 +154,7 @@ def source_suite(
         ),
         bounded(
             "event_time.future",
-            f"count_if(`_event_time` > timestamp_micros({_micros(now + timedelta(days=2))}))",
+            f"count_if({quoted('_event_time')} > {_instant(now + timedelta(days=2))})",
             None,
             Decimal(0),
             "no event lies more than two days in the future",
@@ -162,7 +163,7 @@ def source_suite(
         ),
     ]
     if cut_off is not None:
-        fresh = f"count_if(`_event_time` >= timestamp_micros({_micros(cut_off - FRESH)}))"
+        fresh = f"count_if({quoted('_event_time')} >= {_instant(cut_off - FRESH)})"
         words = f"something happened in the {FRESH.days} days before the cut-off"
         rules.append(bounded("event_time.fresh", fresh, Decimal(1), None, words, "warning", relative=True))
     return Suite(source.name, tuple(key), (*rules, *written))
@@ -291,5 +292,6 @@ def _at_least(rows: int, drop: float) -> int:
     return int(exact.to_integral_value(rounding="ROUND_CEILING"))
 
 
-def _micros(moment: datetime) -> int:
-    return int(moment.timestamp()) * 1_000_000
+def _instant(moment: datetime) -> str:
+    """To the second, as SQL."""
+    return f"cast({literal(moment.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%SZ'))} as timestamp)"

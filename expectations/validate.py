@@ -1,4 +1,4 @@
-"""Runs a suite over a DataFrame and returns a Report: two Spark jobs when all is well, four when rows break rules."""
+"""Runs a suite over a table and returns a Report: two passes over it when all is well, four when rows break rules."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from pyspark.sql import DataFrame, Row
-from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
-from expectations.quarantine import breaks_any, failing, value_in
-from expectations.rules import BROKEN_RULES, Profile, Rule, Severity, Suite, quoted
+from expectations.quarantine import FailingRow
+from expectations.rules import BROKEN_RULES, Profile, Rule, RuleSql, Severity, Suite, breaks_any, quoted
+from expectations.tables import JudgedTable
 
 EXAMPLES = 20
 _RULES_A_COUNT = 30  # more in one expression is more than the JVM compiles well
@@ -55,25 +54,25 @@ class Report:
 
 
 def validate(
-    df: DataFrame,
+    table: JudgedTable,
     *,
     suite: Suite,
     run_id: str,
     asset: str,
     as_of: str,
     now: datetime,
-    keys: DataFrame | None = None,
+    keys: JudgedTable | None = None,
 ) -> Report:
     """Measure the rows, let Great Expectations judge them, and say what doesn't hold.
 
-    `keys`: the rows among which the key must be unique, when they are more than those of `df`. `asset`, `as_of` and `now` (aware)
-    are told in the result. When columns are missing or too many, only that is judged.
+    `keys`: the rows among which the key must be unique, when they are more than those of `table`. `asset`, `as_of` and `now`
+    (aware) are told in the result. When columns are missing or too many, only that is judged.
     """
     from expectations import gx
 
-    suite = _askable(df, suite)
-    measured = _measure(df, suite, df if keys is None else keys)
-    result = gx.evaluate(suite, measured.metric, spark=df.sparkSession, run_id=run_id, asset=asset, as_of=as_of, now=now)
+    suite = _askable(table, suite)
+    measured = _measure(table, suite, table if keys is None else keys)
+    result = gx.evaluate(suite, measured.metric, run_id=run_id, asset=asset, as_of=as_of, now=now)
     failures = [
         Failure(rule.name, rule.severity, rule.words, measured.found(rule), measured.broken.get(rule.name, 0))
         for rule, told in zip(suite.rules, result["results"], strict=True)
@@ -83,10 +82,10 @@ def validate(
     return Report(suite, measured.rows, measured.quarantined, profile, tuple(failures), result)
 
 
-def _askable(df: DataFrame, suite: Suite) -> Suite:
+def _askable(table: JudgedTable, suite: Suite) -> Suite:
     """The suite, or its rule of the columns alone when they are others than the rules name."""
     rule = next((rule for rule in suite.rules if rule.name == "columns"), None)
-    if rule is None or set(rule.kwargs["column_set"]) == set(df.columns):
+    if rule is None or set(rule.kwargs["column_set"]) == set(table.types):
         return suite
     return Suite(suite.name, suite.key, (rule,))
 
@@ -151,91 +150,74 @@ class _Measured:
         return self.quarantined if rule.kwargs.get("column") == BROKEN_RULES else self.broken.get(rule.name, 0)
 
 
-def _measure(df: DataFrame, suite: Suite, keys: DataFrame) -> _Measured:
+def _measure(table: JudgedTable, suite: Suite, keys: JudgedTable) -> _Measured:
     row_rules = suite.row_rules
     chunks = [row_rules[start : start + _RULES_A_COUNT] for start in range(0, len(row_rules), _RULES_A_COUNT)]
     columns = list(dict.fromkeys(name for rule in suite.rules for name in rule.columns))
     pairs = list(dict.fromkeys(rule.columns for rule in suite.rules if rule.breaks and len(rule.columns) > 1))
-    with_value = [rule for rule in suite.rules if rule.value is not None]
-    first = _one_row(
-        df,
+    with_value = [(rule.name, rule.value) for rule in suite.rules if rule.value is not None]
+    first = table.values(
         [
-            "count(*)",
-            *(f"count({quoted(name)})" for name in columns),
-            *(f"count({', '.join(map(quoted, names))})" for names in pairs),
-            *(f"count_if({breaks_any(chunk)})" for chunk in chunks),
-            *(rule.value or "" for rule in with_value),
-        ],
+            RuleSql.of("count(*)"),
+            *(RuleSql.of(f"count({quoted(name)})") for name in columns),
+            *(RuleSql.of(f"count_if({' and '.join(f'{quoted(name)} is not null' for name in names)})") for names in pairs),
+            *(_counted(breaks_any(chunk)) for chunk in chunks),
+            *(value for _, value in with_value),
+        ]
     )
     rows = next(first)
     non_null = dict(zip(columns, first, strict=False))
     both: dict[tuple[str, ...], int] = dict(zip(pairs, first, strict=False))
     suspects = [rule for chunk, count in zip(chunks, first, strict=False) if count for rule in chunk]
-    values = {rule.name: value for rule, value in zip(with_value, first, strict=True)}
-    broken, quarantined, examples = _count_broken(df, suite, suspects)
+    values = {name: value for (name, _), value in zip(with_value, first, strict=True)}
+    broken, quarantined, examples = _count_broken(table, suite, suspects)
     broken = dict.fromkeys((rule.name for rule in row_rules), 0) | broken
     for rule in suite.rules:
         if rule.name == "key.unique":
             broken[rule.name], examples[rule.name] = _duplicates(keys, suite.key)
             both.setdefault(rule.columns, rows)
-    types = {item.name: item.dataType for item in df.schema}
-    return _Measured(rows, quarantined, types, non_null, both, broken, values, examples)
+    return _Measured(rows, quarantined, table.types, non_null, both, broken, values, examples)
 
 
 def _count_broken(
-    df: DataFrame, suite: Suite, suspects: Sequence[Rule]
+    table: JudgedTable, suite: Suite, suspects: Sequence[Rule]
 ) -> tuple[dict[str, int], int, dict[str, tuple[Any, ...]]]:
-    """Rows that break each rule, rows that break any of severity `error`, and examples of each. No job without suspects."""
+    """Rows that break each rule, rows that break any of severity `error`, and examples of each. No pass without suspects."""
     if not suspects:
         return {}, 0, {}
     errors = [rule for rule in suspects if rule.severity == "error"]
-    counts = _one_row(df, [f"count_if({breaks_any(errors)})", *(f"count_if({rule.breaks})" for rule in suspects)])
+    counts = table.values([_counted(breaks_any(errors)), *(_counted(rule.breaks) for rule in suspects if rule.breaks)])
     quarantined = next(counts)
     broken = {rule.name: count for rule, count in zip(suspects, counts, strict=True)}
     found = [rule for rule in suspects if broken[rule.name]]
-    rows = failing(df, suite=suite, rules=found).limit(EXAMPLES * 10).collect()
+    rows = list(table.failing(suite, found, EXAMPLES * 10)) if found else []
     examples = {rule.name: tuple(_examples(rule, rows))[:EXAMPLES] for rule in found}
     return broken, quarantined, examples
 
 
-def _examples(rule: Rule, rows: Iterable[Row]) -> Iterator[Any]:
+def _counted(condition: RuleSql) -> RuleSql:
+    return RuleSql.filled("count_if({0})", condition)
+
+
+def _examples(rule: Rule, rows: Iterable[FailingRow]) -> Iterator[Any]:
     for row in rows:
-        if rule.name in row["rules"]:
-            values = tuple(value_in(row, column) for column in rule.columns)
-            yield values[0] if len(values) == 1 else values or row["key"]
+        if rule.name in row.rules:
+            values = tuple(row.value(column) for column in rule.columns)
+            yield values[0] if len(values) == 1 else values or row.key
 
 
-def _duplicates(df: DataFrame, key: Sequence[str]) -> tuple[int, tuple[Any, ...]]:
-    """Rows that share their key with another one, and some of the keys. A row whose key is null in all columns is left out."""
-    shared = (
-        df.where(" or ".join(f"{quoted(name)} is not null" for name in key))
-        .groupBy(*(quoted(name) for name in key))
-        .agg(F.count("*").alias("_rows"))
-        .where("_rows > 1")
-    )
-    told = shared.agg(F.sum("_rows").alias("rows")).first()
-    count = int(told["rows"] or 0) if told else 0
-    if not count:
-        return 0, ()
-    some = shared.limit(EXAMPLES).collect()
-    return count, tuple(_key_of(row, key) for row in some)
-
-
-def _key_of(row: Row, key: Sequence[str]) -> Any:
-    values = tuple(_plain(row[name]) for name in key)
-    return values[0] if len(values) == 1 else values
-
-
-def _one_row(df: DataFrame, aggregates: Sequence[str]) -> Iterator[Any]:
-    """The values of some aggregates over the whole of `df`, in order."""
-    row = df.agg(*(F.expr(sql).alias(f"a{number}") for number, sql in enumerate(aggregates))).first()
-    return iter(row or ())
+def _duplicates(table: JudgedTable, key: Sequence[str]) -> tuple[int, tuple[Any, ...]]:
+    count, some = table.shared_keys(key, EXAMPLES)
+    found = (tuple(map(_plain, values)) for values in some)
+    return count, tuple(values[0] if len(values) == 1 else values for values in found)
 
 
 def _between(value: Any, minimum: Decimal | None, maximum: Decimal | None) -> bool:
+    """As SQL compares: a double with the double nearest to an end."""
     if value is None or value != value:
         return False
-    return (minimum is None or value >= minimum) and (maximum is None or value <= maximum)
+    ends = [end if end is None or not isinstance(value, float) else float(end) for end in (minimum, maximum)]
+    return (ends[0] is None or value >= ends[0]) and (ends[1] is None or value <= ends[1])
 
 
 def _plain(value: Any) -> Any:

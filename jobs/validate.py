@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,13 +21,15 @@ from jobs.request import Days, add_days, made_days, read_request, refuse_hindsig
 from jobs.summary import Summary, run_job
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyarrow.dataset import Dataset
+    from pyspark.sql import DataFrame, SparkSession
 
     from conf.catalogue import Catalogue
     from conf.settings import Settings
     from conf.specs import ColumnType, FeatureGroup
     from expectations.hand_written import TableName
     from expectations.rules import Profile, Rule, Suite
+    from expectations.tables import JudgedTable
     from expectations.validate import Failure, Report
     from jobs.progress import Progress
     from stores.lake import CurateCommit, Lake
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from transforms.feature_group import AnyGroup, Compiled
 
 EXAMPLES_OF_A_HELD_BACK_DAY = 1_000
+IN_PROCESS_ROWS = 50_000_000
+"""Of a table: up to so many are judged without Spark; memory is bounded."""
 _AT_ONCE = 3  # tables judged at the same time: while some are planned, others are counted
 Written = Mapping["TableName", tuple["Rule", ...]]
 
@@ -155,16 +160,17 @@ def run(
     run_id: str,
     progress: Progress,
     now: datetime | None = None,
+    in_process_rows: int = IN_PROCESS_ROWS,
 ) -> ValidateSummary:
     """Judge what has no verdict yet: the newest rows of the sources that the snapshots read, then each day, oldest first.
 
-    `spark` is called only when there is something to judge; `now` is aware.
+    `spark` is called only for a table of more than `in_process_rows` rows; `now` is aware.
     """
     from transforms.calendar import cut_off, moment
 
     for hindsight in (asked for asked in snapshots if asked.kind == "hindsight"):
         raise InputError(f"{hindsight.group} as of {hindsight.as_of} is hindsight: for study, never judged or published")
-    judge = _Judge(catalogue, compiled, written, lake, settings)
+    judge = _Judge(catalogue, compiled, written, lake, settings, spark, in_process_rows)
     when = now or datetime.now(UTC)
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.as_of, snapshot.group))
     names = sorted({name for s in ordered for name in compiled.sources_of(compiled.group(s.group))})
@@ -174,11 +180,11 @@ def run(
     verdicts: list[Verdict] = []
 
     def source(name: str) -> tuple[Verdict | None, bool]:
-        return judge.source(name, spark, run_id, when, cut_off=newest_cut_off)
+        return judge.source(name, run_id, when, cut_off=newest_cut_off)
 
     def snapshot(asked: Snapshot) -> tuple[Verdict, bool]:
         found = judge.verdict(asked)
-        return (found, False) if found else (judge.snapshot(asked, spark(), run_id, when), True)
+        return (found, False) if found else (judge.snapshot(asked, run_id, when), True)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         with progress.step("expectations of the sources", total=len(names)) as step:
@@ -217,13 +223,15 @@ def held_back_message(verdicts: Sequence[Verdict], lake: Lake) -> str | None:
 
 @dataclass(frozen=True)
 class _Judge:
-    """Suites and verdicts of one catalogue's tables."""
+    """Suites and verdicts of one catalogue's tables. `spark`: for tables that are too large to be judged in this process."""
 
     catalogue: Catalogue
     compiled: Compiled
     written: Written
     lake: Lake
     settings: Settings
+    spark: Callable[[], SparkSession] | None = None
+    in_process_rows: int = IN_PROCESS_ROWS
 
     # ---- snapshots
 
@@ -235,13 +243,14 @@ class _Judge:
         asked = self._asked(self._suite(snapshot, None), self._source_failures(snapshot.group))
         return found if found.asked == asked else None
 
-    def snapshot(self, snapshot: Snapshot, spark: SparkSession, run_id: str, now: datetime) -> Verdict:
+    def snapshot(self, snapshot: Snapshot, run_id: str, now: datetime) -> Verdict:
         from expectations.validate import validate
         from stores.snapshots import SnapshotTable
 
         suite = self._suite(snapshot, self._before(snapshot))
         sources = self._source_failures(snapshot.group)
-        rows = SnapshotTable(self.lake.storage, snapshot.group).read(spark, snapshot)
+        table = SnapshotTable(self.lake.storage, snapshot.group)
+        rows = self._judged(snapshot.rows, partial(table.dataset, snapshot), lambda spark: table.read(spark, snapshot))
         asset = f"snapshots/{snapshot.group}"
         report = validate(rows, suite=suite, run_id=run_id, asset=asset, as_of=snapshot.as_of, now=now)
         what = f"{snapshot.group}-{snapshot.as_of}"
@@ -294,16 +303,29 @@ class _Judge:
                 return Profile(verdict.rows, verdict.non_null)
         return None
 
-    def _quarantine(self, report: Report, rows: Any, run_id: str, what: str, *, held_back: bool) -> str | None:
+    def _judged(
+        self, rows: int, dataset: Callable[[], Dataset | None], frame: Callable[[SparkSession], DataFrame | None]
+    ) -> JudgedTable:
+        """So many rows as what is judged: here while there are few, else in Spark."""
+        from expectations.tables import ArrowTable, SparkTable
+
+        if rows <= self.in_process_rows:
+            here = dataset()
+            assert here is not None
+            return ArrowTable(here)
+        there = frame(self.spark()) if self.spark else None
+        assert there is not None
+        return SparkTable(there)
+
+    def _quarantine(self, report: Report, rows: JudgedTable, run_id: str, what: str, *, held_back: bool) -> str | None:
         """Write the rows that break a rule; of a day that is held back some, since none of it is published."""
-        from expectations.quarantine import failing, quarantine_rows
+        from expectations.quarantine import quarantine_rows
 
         if not report.quarantined:
             return None
-        found = failing(rows, suite=report.suite, rules=report.quarantine_rules)
-        if held_back:
-            found = found.limit(EXAMPLES_OF_A_HELD_BACK_DAY)
-        count = self.lake.write_quarantine(run_id, what, quarantine_rows(found.toLocalIterator(), suite=report.suite))
+        limit = EXAMPLES_OF_A_HELD_BACK_DAY if held_back else None
+        found = rows.failing(report.suite, report.quarantine_rules, limit)
+        count = self.lake.write_quarantine(run_id, what, quarantine_rows(found, suite=report.suite))
         if not held_back and count != report.quarantined:
             raise PublishError(f"{what}: {report.quarantined:,} rows break a rule, {count:,} went to quarantine; run it again")
         return self.lake.quarantine_path(run_id, what)
@@ -319,9 +341,7 @@ class _Judge:
 
     # ---- sources
 
-    def source(
-        self, name: str, spark: Callable[[], SparkSession], run_id: str, now: datetime, *, cut_off: datetime
-    ) -> tuple[Verdict | None, bool]:
+    def source(self, name: str, run_id: str, now: datetime, *, cut_off: datetime) -> tuple[Verdict | None, bool]:
         """The verdict on a source's newest commit, and whether it was made now; None for a source without rows."""
         from expectations.validate import validate
 
@@ -336,18 +356,19 @@ class _Judge:
         if found is not None and found.version == str(newest.version) and found.asked == asked:
             return found, False
         judged = int(found.version) if found is not None and found.asked == asked else -1
-        runs = [commit.run_id for commit in commits if commit.version > judged]
-        rows, everything = table.read(spark(), runs=runs), table.read(spark())
-        assert rows is not None and everything is not None
-        touched = sorted({partition for commit in commits if commit.version > judged for partition in commit.partitions})
+        asked_about = [commit for commit in commits if commit.version > judged]
+        runs = [commit.run_id for commit in asked_about]
+        months = sorted({month for commit in asked_about for month in commit.partitions})
+        new = sum(commit.counts.get("kept", 0) for commit in asked_about)
+        everything = sum(commit.counts.get("kept", 0) for commit in commits)
         report = validate(
-            rows,
+            self._judged(new, partial(table.dataset, months=months, runs=runs), partial(table.read, months=months, runs=runs)),
             suite=suite,
             run_id=run_id,
             asset=f"curated/{name}",
             as_of=f"version {newest.version}",
             now=now,
-            keys=everything.where(everything["_month"].isin(touched)),
+            keys=self._judged(everything, partial(table.dataset, months=months), partial(table.read, months=months)),
         )
         self.lake.write_run(run_id, f"expectations/{name}", report.result)
         verdict = Verdict(

@@ -6,8 +6,8 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,11 +19,12 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from conf.errors import LeaseError
 from stores.storage import Storage
+from transforms.calendar import microseconds
 
 PARTITION = "_month"
 _WRITER = "etr"
 """Counts commits in the Delta log: of two that began on the same version, Delta lets one through."""
-_CLOCKS = ("_event_time", "_known_time")
+_CLOCKS = ("_known_time", "_event_time")
 _ROWS_A_GROUP = 65_536
 _ROWS_IN_MEMORY = 4 * _ROWS_A_GROUP
 _ROWS_AT_ONCE = 65_536
@@ -31,19 +32,16 @@ _ROWS_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class CuratedFile:
-    """A file of a curated table; `path` below the table's folder. `times`: the least and greatest of each clock, as ISO text."""
+    """A file of a curated table; `path` below the table's folder.
+
+    `newest`: the latest known time among its rows, or event time where none has one, in microseconds since 1970 UTC.
+    """
 
     path: str
     month: str
     rows: int
     size: int
-    times: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-
-    @property
-    def statistics(self) -> str:
-        """What Delta's log says of a file, as JSON."""
-        least, greatest = ({name: ends[at] for name, ends in self.times.items()} for at in (0, 1))
-        return json.dumps({"numRecords": self.rows, "minValues": least, "maxValues": greatest})
+    newest: int | None = None
 
 
 def write_curated(batches: Iterable[pa.RecordBatch], *, storage: Storage, folder: str, schema: pa.Schema) -> list[CuratedFile]:
@@ -67,7 +65,7 @@ class _Months:
         self._waiting: dict[str, list[pa.RecordBatch]] = {}
         self._open: dict[str, tuple[pq.ParquetWriter, str]] = {}
         self._rows: dict[str, int] = {}
-        self._times: dict[str, dict[str, tuple[datetime, datetime]]] = {}
+        self._latest: dict[tuple[str, str], datetime] = {}  # by month and clock
 
     def add(self, batch: pa.RecordBatch) -> None:
         batch = batch.select(self._schema.names)
@@ -95,26 +93,20 @@ class _Months:
         rows = pa.Table.from_batches(self._waiting.pop(month), self._stored)
         self._open[month][0].write_table(rows)
         self._rows[month] = self._rows.get(month, 0) + len(rows)
-        times = self._times.setdefault(month, {})
-        for name in (name for name in _CLOCKS if name in rows.column_names):
-            ends = pc.min_max(rows[name]).as_py()
-            if ends["min"] is not None:
-                least, greatest = times.get(name, (ends["min"], ends["max"]))
-                times[name] = (min(least, ends["min"]), max(greatest, ends["max"]))
+        for clock in (name for name in _CLOCKS if name in rows.column_names):
+            latest = pc.max(rows[clock]).as_py()
+            if latest is not None:
+                self._latest[month, clock] = max(latest, self._latest.get((month, clock), latest))
 
     def _file(self, month: str, path: str) -> CuratedFile:
         stored = self._storage.stat(f"{self._folder}/{path}")
         assert stored is not None
-        times = {name: (_iso(least), _iso(greatest)) for name, (least, greatest) in self._times[month].items()}
-        return CuratedFile(path, month, self._rows[month], stored.size, times)
+        newest = next((self._latest[month, clock] for clock in _CLOCKS if (month, clock) in self._latest), None)
+        return CuratedFile(path, month, self._rows[month], stored.size, None if newest is None else microseconds(newest))
 
 
 def _count(batches: Sequence[pa.RecordBatch]) -> int:
     return sum(batch.num_rows for batch in batches)
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def commit_curated(uri: str, files: Iterable[CuratedFile], schema: pa.Schema, told: Mapping[str, str]) -> int:
@@ -130,7 +122,8 @@ def commit_curated(uri: str, files: Iterable[CuratedFile], schema: pa.Schema, to
             partition_values={PARTITION: file.month},
             modification_time=0,
             data_change=True,
-            stats=file.statistics,
+            # No least and greatest values: deltalake takes a column without them for one that no value is in.
+            stats=json.dumps({"numRecords": file.rows}),
         )
         for file in files
     ]

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.dataset
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conf.errors import DefinitionError, InputError, PublishError
-from stores.curated_files import CuratedFile, commit_curated
+from stores.curated_files import PARTITION, CuratedFile, commit_curated, read_rows
 from stores.lease import Lease, hold_all
+from stores.parquet_dataset import parquet_dataset
 from stores.storage import Storage, open_storage
 
 if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
     from pyspark.sql import DataFrame, SparkSession
 
 _COMMIT_FILE = re.compile(r"([0-9]{20})(?:\.json|\.checkpoint(?:\..*)?\.parquet)")
@@ -64,6 +66,8 @@ class CurateCommit:
     """Microseconds since 1970 UTC: no cut-off before it sees a row of this commit; None when it kept no row."""
     partitions: tuple[str, ...]
     """The values of `_month` among its rows."""
+    newest_moment: int | None = None
+    """The latest known time among its rows, or event time where none has one, in microseconds since 1970 UTC."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,24 +104,32 @@ class CuratedTable:
         """The newest state in which each path was taken in."""
         return {file.path: file for commit in self.commits() for file in commit.files}
 
-    def read(self, spark: SparkSession, *, runs: Sequence[str] | None = None) -> DataFrame | None:
-        """The table, or the rows that `runs` added; None before the first commit."""
+    def read(
+        self, spark: SparkSession, *, months: Sequence[str] | None = None, runs: Sequence[str] | None = None
+    ) -> DataFrame | None:
+        """The table, or the rows of some months or runs; None before the first commit."""
         if self.version() is None:
             return None
         table = spark.read.format("delta").load(self.uri)
-        if runs is None:
-            return table
-        added = [commit for commit in self.commits() if commit.run_id in runs]
-        partitions = sorted({partition for commit in added for partition in commit.partitions})
-        return table.where(table["_month"].isin(partitions) & table["_run"].isin([commit.run_id for commit in added]))
+        table = table if months is None else table.where(table["_month"].isin(list(months)))
+        return table if runs is None else table.where(table["_run"].isin(list(runs)))
 
-    def dataset(self) -> pa.dataset.Dataset | None:
-        """The table for whoever reads it without Spark, a column or all; None before the first commit."""
+    def dataset(self, *, months: Sequence[str] | None = None, runs: Sequence[str] | None = None) -> Dataset | None:
+        """As `read`, for whoever reads it without Spark, a column or all."""
         if self.version() is None:
             return None
         from deltalake import DeltaTable
 
-        return DeltaTable(self.uri).to_pyarrow_dataset()
+        schema = pa.schema(DeltaTable(self.uri).schema().to_arrow())
+        files = [(path, {PARTITION: unquote(path.split(f"/{PARTITION}=")[1].split("/")[0])}) for path in self.paths()]
+        found = parquet_dataset(self.storage, files, schema)
+        for column, values in ((PARTITION, months), ("_run", runs)):
+            found = found if values is None else found.filter(pc.field(column).isin(list(values)))
+        return found
+
+    def rows(self, schema: pa.Schema) -> pa.Table:
+        """Columns of all its rows, in memory; a column that is newer than a row is null. No rows before the first commit."""
+        return pa.Table.from_batches(read_rows(self.storage, self.paths(), schema), schema)
 
     def paths(self) -> list[str]:
         """The Parquet files, below the lake's root, that hold the table's rows now; found without Spark."""
@@ -137,16 +149,11 @@ class CuratedTable:
     def newest_moment(self) -> int | None:
         """The latest known time among its rows, or event time where there are none, in microseconds since 1970 UTC.
 
-        From the log's statistics; None where there are no rows, or Delta kept no statistics of a file.
+        None where there are no rows, or a commit doesn't say.
         """
-        if self.version() is None:
-            return None
-        from deltalake import DeltaTable
-
-        actions = pa.table(DeltaTable(self.uri).get_add_actions(flatten=True))
-        rows = actions.to_pylist()
-        found = [action.get("max._known_time") or action.get("max._event_time") for action in rows if action.get("num_records")]
-        return None if not found or None in found else max(int(moment.timestamp() * 1_000_000) for moment in found)
+        found = [commit.newest_moment for commit in self.commits() if commit.counts.get("kept")]
+        known = [moment for moment in found if moment is not None]
+        return max(known) if known and len(known) == len(found) else None
 
     def check_columns(self, columns: Mapping[str, str]) -> None:
         """Raises DefinitionError when a column exists with another type; `columns` are Delta type names by column."""
@@ -191,6 +198,7 @@ class CuratedTable:
             "counts": dict(counts),
             "earliest_effect": earliest_effect,
             "partitions": sorted({file.month for file in files}),
+            "newest_moment": max((file.newest for file in files if file.newest is not None), default=None),
         }
         if lease is not None:
             lease.check()

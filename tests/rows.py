@@ -20,11 +20,16 @@ def rows(schema: str, *written: tuple[Any, ...]) -> pa.Table:
     for row in written:
         if len(row) != len(types):
             raise ValueError(f"{row} has {len(row)} values, the schema {len(types)}: {schema}")
-    arrow = arrow_schema(types)
+    arrow = pa.schema([(name, _arrow_type(kind)) for name, kind in types.items()])
     columns = list(zip(*written, strict=True)) if written else [()] * len(types)
     arrays = [pa.array([_value(v, kind) for v in column], arrow.field(name).type)
               for (name, kind), column in zip(types.items(), columns, strict=True)]  # fmt: skip
     return pa.table(arrays, schema=arrow)
+
+
+def _arrow_type(kind: str) -> pa.DataType:
+    match = re.fullmatch(r"decimal\(([0-9]+),([0-9]+)\)", kind)
+    return pa.decimal128(int(match[1]), int(match[2])) if match else arrow_schema({"it": kind}).field("it").type
 
 
 def _value(written: Any, kind: str) -> Any:

@@ -60,9 +60,8 @@ class Conform:
         `_event_time`, `_known_time`, `_month`, `_file`, `_line`, `_row_hash`, and
         `_rule` and `_reason`: each rule that the row breaks and why, joined by `; `, null of a row to keep;
         `_key` and `_row`, of rows with reasons: the key as text, and JSON of the row as it was read, both without personal data;
-        `_rounded`: how many amounts had more than two decimals; `_late_by`: microseconds from the end of its own local day
-        until it was
-        known, not above 0 of a row that isn't late;
+        `_rounded`: how many amounts had more than two decimals;
+        `_late_by`: microseconds from the end of its own local day until it was known, not above 0 of a row that isn't late;
         `_effect`: microseconds UTC, no cut-off before it sees the row.
         """
         for column in self.source.columns.values():

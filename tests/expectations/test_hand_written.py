@@ -13,6 +13,8 @@ from conf.errors import DefinitionError
 from expectations.hand_written import Table, load_written
 from expectations.quarantine import mark_broken
 from expectations.rules import Rule
+from expectations.tables import ArrowTable, SparkTable
+from tests.rows import rows
 from tests.tables import table
 
 PLANS = Table("group", "customer_plans", {"customer_id": "string", "n_7d": "integer", "n_30d": "integer", "mean_30d": "money"})
@@ -28,7 +30,7 @@ def load(folder: Path, text: str, name: str = "customer_plans.yaml") -> tuple[Ru
 
 def test_a_condition_that_is_false_or_null_breaks_a_row(spark: SparkSession, tmp_path: Path) -> None:
     rules = load(tmp_path, "group: customer_plans\nrows:\n  - {name: grows, expr: n_7d <= n_30d}\n")
-    rows = table(
+    plans = table(
         spark,
         "customer_id string, n_7d bigint, n_30d bigint, mean_30d decimal(18,2)",
         ("ann", 1, 1, None),
@@ -36,7 +38,7 @@ def test_a_condition_that_is_false_or_null_breaks_a_row(spark: SparkSession, tmp
         ("cid", None, 1, None),  # null
     )
 
-    actual = mark_broken(rows, rules=rules).select("customer_id", "_broken_rules")
+    actual = mark_broken(plans, rules=rules).select("customer_id", "_broken_rules")
 
     broken = ["written.grows"]
     expected = table(spark, "customer_id string, _broken_rules array<string>", ("ann", None), ("bob", broken), ("cid", broken))
@@ -59,19 +61,15 @@ def test_metrics_are_taken_over_the_whole_table(spark: SparkSession, tmp_path: P
           - {name: h, metric: max, of: n_7d, max: 9}
         """.replace("\n        ", "\n"),
     )
-    rows = table(
-        spark,
-        "n_7d bigint, n_30d bigint, mean_30d decimal(18,2)",
-        (0, 1, "10.00"),
-        (2, 3, "20.00"),
-        (None, None, None),
-        (1, 0, None),
-    )
+    schema = "n_7d bigint, n_30d bigint, mean_30d decimal(18,2)"
+    some = [(0, 1, "10.00"), (2, 3, "20.00"), (None, None, None), (1, 0, None)]
 
-    values = rows.selectExpr(*(f"cast({rule.value} as double) as {rule.name[-1]}" for rule in rules)).first()
+    asked = [rule.value for rule in rules if rule.value is not None]
+    names = [rule.name[-1] for rule in rules]
 
-    assert values is not None
-    assert values.asDict() == {"a": 0.5, "b": 0.5, "c": 4.0, "d": 2.0, "e": 15.0, "f": 7.0, "g": 0.0, "h": 2.0}
+    for judged in (ArrowTable(rows(schema, *some)), SparkTable(table(spark, schema, *some))):
+        values = dict(zip(names, map(float, judged.values(asked)), strict=True))
+        assert values == {"a": 0.5, "b": 0.5, "c": 4.0, "d": 2.0, "e": 15.0, "f": 7.0, "g": 0.0, "h": 2.0}
     assert [(rule.minimum, rule.maximum, rule.severity) for rule in rules][1:5:3] == [
         (None, Decimal("0.5"), "warning"),
         (Decimal(1), Decimal("100.5"), "critical"),
@@ -155,7 +153,7 @@ def test_rules_are_not_about_rows_that_a_missing_consent_blanks(tmp_path):
     columns = {"plans": "integer", "plan_count": "integer"}
 
     def breaks(table):
-        return load_written(tmp_path, [table], zone="UTC")["group", "g"][0].breaks
+        return load_written(tmp_path, [table], zone="UTC")["group", "g"][0].breaks.spark
 
     assert breaks(Table("group", "g", columns)) == "not coalesce((((`plans` > 0L))), false)"
     blank = "not coalesce((`plan_count` is null or ((`plans` > 0L))), false)"

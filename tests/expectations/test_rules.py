@@ -11,6 +11,8 @@ from pyspark.sql import SparkSession
 from expectations import rules
 from expectations.quarantine import mark_broken, passing
 from expectations.rules import Rule, Suite
+from expectations.tables import ArrowTable
+from tests.rows import rows
 from tests.tables import table
 
 INFINITY = float("inf")
@@ -28,10 +30,17 @@ CASES = [
 
 
 @pytest.mark.parametrize(("rule", "schema", "fit", "broken"), CASES, ids=[f"{case[0].name}-{case[1]}" for case in CASES])
-def test_rule_at_its_edges(spark: SparkSession, rule: Rule, schema: str, fit: list[tuple], broken: list[tuple]) -> None:
-    rows = table(spark, schema, *fit, *broken)
+def test_rule_at_its_edges_in_this_process(rule: Rule, schema: str, fit: list[tuple], broken: list[tuple]) -> None:
+    suite = Suite("things", (schema.split()[0],), (rule,))
 
-    actual = mark_broken(rows, rules=[rule])
+    marked = [bool(list(ArrowTable(rows(schema, row)).failing(suite, [rule]))) for row in (*fit, *broken)]
+
+    assert marked == [False] * len(fit) + [True] * len(broken)
+
+
+@pytest.mark.parametrize(("rule", "schema", "fit", "broken"), CASES, ids=[f"{case[0].name}-{case[1]}" for case in CASES])
+def test_rule_at_its_edges_in_spark(spark: SparkSession, rule: Rule, schema: str, fit: list[tuple], broken: list[tuple]) -> None:
+    actual = mark_broken(table(spark, schema, *fit, *broken), rules=[rule])
 
     names = [(*row, None) for row in fit] + [(*row, [rule.name]) for row in broken]
     expected = table(spark, f"{schema}, _broken_rules array<string>", *names)
@@ -40,7 +49,7 @@ def test_rule_at_its_edges(spark: SparkSession, rule: Rule, schema: str, fit: li
 
 def test_a_row_is_told_every_rule_that_it_breaks_in_the_order_of_the_suite(spark: SparkSession) -> None:
     both = [rules.in_range("n", 0), rules.not_null("s")]
-    rows = table(
+    marked = table(
         spark,
         "id string, n bigint, s string",
         ("ann", 1, "x"),
@@ -57,17 +66,17 @@ def test_a_row_is_told_every_rule_that_it_breaks_in_the_order_of_the_suite(spark
         ("cid", ["n.range", "s.not_null"]),
         ("dee", None),
     )
-    assert_df_equality(mark_broken(rows, rules=both).select("id", "_broken_rules"), expected, ignore_nullable=True)
+    assert_df_equality(mark_broken(marked, rules=both).select("id", "_broken_rules"), expected, ignore_nullable=True)
     kept = table(spark, "id string, n bigint, s string", ("ann", 1, "x"), ("dee", None, "x"))
-    assert_df_equality(passing(rows, rules=both), kept)
+    assert_df_equality(passing(marked, rules=both), kept)
 
 
 def test_no_rules_break_nothing(spark: SparkSession) -> None:
-    rows = table(spark, "n bigint", (1,), (None,))
+    some = table(spark, "n bigint", (1,), (None,))
 
     expected = table(spark, "n bigint, _broken_rules array<string>", (1, None), (None, None))
-    assert_df_equality(mark_broken(rows, rules=[]), expected)
-    assert_df_equality(passing(rows, rules=[]), rows)
+    assert_df_equality(mark_broken(some, rules=[]), expected)
+    assert_df_equality(passing(some, rules=[]), some)
 
 
 def test_names_of_rules_are_unique_in_a_suite() -> None:

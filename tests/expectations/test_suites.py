@@ -107,7 +107,7 @@ def test_values_add_up_to_the_whole_with_other_and_to_no_more_without() -> None:
 
     suite = suite_of(group(by_all, by_some, by_kind))
 
-    parts = {rule.name: rule.breaks for rule in suite.rules if rule.name.endswith(".parts")}
+    parts = {rule.name: rule.breaks.spark for rule in suite.rules if rule.name.endswith(".parts")}
     assert parts == {
         "n_7d.parts": "not coalesce((`n_7d` = `n_provider_atome_7d` + `n_provider_other_7d`), false)",
         "s_7d.parts": "not coalesce((`s_7d` >= `s_provider_atome_7d`), false)",
@@ -122,7 +122,7 @@ def test_a_map_is_held_to_no_number_and_consent_may_blank_the_parts() -> None:
 
     suite = suite_of(definition)
 
-    parts = {rule.name: rule.breaks for rule in suite.rules if rule.name.endswith(".parts")}
+    parts = {rule.name: rule.breaks.spark for rule in suite.rules if rule.name.endswith(".parts")}
     unless = "`s_7d` is null or "
     assert parts == {"s_7d.parts": f"not coalesce(({unless}`s_7d` = `s_provider_atome_7d` + `s_provider_other_7d`), false)"}
     assert {words for words in told(suite) if "≤" in words or "null" in words} == {"agreed is not null", "n_7d ≤ n_30d"}

@@ -4,46 +4,55 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from expectations import rules
-from expectations.quarantine import failing, mark_broken, quarantine_rows
+from expectations.quarantine import mark_broken, quarantine_rows
 from expectations.rules import Rule, Suite
+from expectations.tables import ArrowTable, JudgedTable, SparkTable
 from expectations.validate import Failure, Report, validate
+from tests.rows import rows
 from tests.tables import table
 
 NOW = datetime(2025, 10, 1, 2, 3, 4, tzinfo=UTC)
 PLANS = "id string, short bigint, long bigint, rate double, day string"
 
 
-def judge(df: DataFrame, *asked: Rule, key: tuple[str, ...] = ("id",)) -> Report:
+Judged = Callable[..., JudgedTable]
+
+
+@pytest.fixture(params=["in process", "in Spark"])
+def judged(request: pytest.FixtureRequest) -> Judged:
+    """Rows of PLANS, as `table` writes them, where they are judged."""
+    if request.param == "in Spark":
+        return lambda *written: SparkTable(table(request.getfixturevalue("spark"), PLANS, *written))
+    return lambda *written: ArrowTable(rows(PLANS, *written))
+
+
+def judge(table: JudgedTable, *asked: Rule, key: tuple[str, ...] = ("id",)) -> Report:
     suite = Suite("plans", key, asked)
-    return validate(df, suite=suite, run_id="r1", asset="snapshots/plans", as_of="2025-09-30", now=NOW)
+    return validate(table, suite=suite, run_id="r1", asset="snapshots/plans", as_of="2025-09-30", now=NOW)
 
 
-def plans(spark: SparkSession) -> DataFrame:
-    return table(
-        spark,
-        PLANS,
-        ("ann", 1, 2, 0.5, "T"),
-        ("bob", 3, 2, None, "T"),  # more in the short window than in the long one
-        ("cid", -1, 2, float("nan"), "T"),  # below 0, not a number
-        ("dee", 0, 0, 0.0, "T"),
-    )
+SOME = (
+    ("ann", 1, 2, 0.5, "T"),
+    ("bob", 3, 2, None, "T"),  # more in the short window than in the long one
+    ("cid", -1, 2, float("nan"), "T"),  # below 0, not a number
+    ("dee", 0, 0, 0.0, "T"),
+)
 
 
-def test_rows_that_break_a_rule_are_quarantined_with_the_reasons_and_the_others_pass(spark: SparkSession) -> None:
-    df = plans(spark)
+def test_rows_that_break_a_rule_are_quarantined_with_the_reasons_and_the_others_pass(judged: Judged) -> None:
+    plans = judged(*SOME)
 
     report = judge(
-        df, rules.not_more("short", "long"), rules.in_range("short", 0), rules.finite("rate"), rules.broken_share_at_most(0.5)
+        plans, rules.not_more("short", "long"), rules.in_range("short", 0), rules.finite("rate"), rules.broken_share_at_most(0.5)
     )
 
     assert report.failures == (
@@ -52,9 +61,9 @@ def test_rows_that_break_a_rule_are_quarantined_with_the_reasons_and_the_others_
         Failure("rate.range", "error", "rate is finite", "1 rows, such as NaN", 1),
     )
     assert (report.rows, report.quarantined, report.held_back) == (4, 2, False)
-    found = failing(df, suite=report.suite, rules=report.quarantine_rules).orderBy("key").collect()
-    rows = [row for batch in quarantine_rows(found, suite=report.suite) for row in batch.to_pylist()]
-    assert [{**row, "row": json.loads(row["row"])} for row in rows] == [
+    found = sorted(plans.failing(report.suite, report.quarantine_rules), key=lambda row: row.key or "")
+    aside = [row for batch in quarantine_rows(found, suite=report.suite) for row in batch.to_pylist()]
+    assert [{**row, "row": json.loads(row["row"])} for row in aside] == [
         {
             "source_or_group": "plans", "file": None, "line": None, "key": "bob",
             "rule": "short.not_more_than.long",
@@ -70,8 +79,8 @@ def test_rows_that_break_a_rule_are_quarantined_with_the_reasons_and_the_others_
     ]  # fmt: skip
 
 
-def test_nothing_wrong_says_nothing(spark: SparkSession) -> None:
-    report = judge(plans(spark).where("id = 'ann'"), rules.not_null("id"), rules.rows_are(1), rules.unique(["id"]))
+def test_nothing_wrong_says_nothing(judged: Judged) -> None:
+    report = judge(judged(SOME[0]), rules.not_null("id"), rules.rows_are(1), rules.unique(["id"]))
 
     assert (report.failures, report.quarantined, report.held_back) == ((), 0, False)
     assert report.profile.rows == 1
@@ -94,9 +103,9 @@ def test_nothing_wrong_says_nothing(spark: SparkSession) -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Rule) else "",
 )
-def test_a_table_rule_that_fails_holds_the_day_back(spark: SparkSession, rule: Rule, found: str) -> None:
+def test_a_table_rule_that_fails_holds_the_day_back(judged: Judged, rule: Rule, found: str) -> None:
     key = tuple(rule.columns) if rule.name == "key.unique" else ("id",)
-    report = judge(plans(spark), rule, key=key)
+    report = judge(judged(*SOME), rule, key=key)
 
     assert report.held_back
     assert [(f.rule, f.severity, f.found.removesuffix(", such as None")) for f in report.failures] == [
@@ -117,21 +126,20 @@ def test_a_table_rule_that_fails_holds_the_day_back(spark: SparkSession, rule: R
     ],
     ids=lambda rule: rule.name,
 )
-def test_a_table_rule_holds_at_its_edge(spark: SparkSession, rule: Rule) -> None:
-    assert judge(plans(spark), rule).failures == ()
+def test_a_table_rule_holds_at_its_edge(judged: Judged, rule: Rule) -> None:
+    assert judge(judged(*SOME), rule).failures == ()
 
 
 @pytest.mark.parametrize(("share", "held_back"), [(0.25, False), (0.24, True)])
-def test_the_share_of_quarantined_rows_may_be_the_limit_and_no_more(spark: SparkSession, share: float, held_back: bool) -> None:
-    report = judge(plans(spark), rules.in_range("short", 0), rules.broken_share_at_most(share))
+def test_the_share_of_quarantined_rows_may_be_the_limit_and_no_more(judged: Judged, share: float, held_back: bool) -> None:
+    report = judge(judged(*SOME), rules.in_range("short", 0), rules.broken_share_at_most(share))
 
     assert (report.quarantined, report.held_back) == (1, held_back)
 
 
-def test_a_warning_neither_quarantines_nor_holds_back(spark: SparkSession) -> None:
-    without_rates = plans(spark).withColumn("rate", F.lit(None).cast("double"))
+def test_a_warning_neither_quarantines_nor_holds_back(judged: Judged) -> None:
     report = judge(
-        without_rates,
+        judged(*((*row[:3], None, row[4]) for row in SOME)),
         rules.condition("c", "short < 1", "few", "warning"),
         rules.has_some_values("rate"),
     )
@@ -140,10 +148,9 @@ def test_a_warning_neither_quarantines_nor_holds_back(spark: SparkSession) -> No
     assert (report.quarantined, report.held_back, report.quarantine_rules) == (0, False, ())
 
 
-def test_an_empty_table_breaks_no_row_rule(spark: SparkSession) -> None:
-    empty = plans(spark).where("false")
+def test_an_empty_table_breaks_no_row_rule(judged: Judged) -> None:
     report = judge(
-        empty,
+        judged(),
         rules.not_null("id"),
         rules.broken_share_at_most(0),
         rules.unique(["id"]),
@@ -153,9 +160,9 @@ def test_an_empty_table_breaks_no_row_rule(spark: SparkSession) -> None:
     assert [(f.rule, f.found) for f in report.failures] == [("rows.some", "0 rows")]
 
 
-def test_more_rules_than_one_expression_takes_are_all_counted(spark: SparkSession) -> None:
+def test_more_rules_than_one_expression_takes_are_all_counted(judged: Judged) -> None:
     many = [rules.condition(f"c{n}", f"short <> {n}", "c") for n in range(-40, 40)]
-    report = judge(plans(spark), *many)
+    report = judge(judged(*SOME), *many)
 
     assert [(f.rule, f.count) for f in report.failures] == [("c-1", 1), ("c0", 1), ("c1", 1), ("c3", 1)]
     assert report.quarantined == 4
@@ -187,9 +194,9 @@ def every_kind(rows: int) -> Suite:
     return Suite("plans", ("id",), tuple(asked))
 
 
-def random_plans(spark: SparkSession, seed: int) -> DataFrame:
+def random_plans(seed: int) -> list[tuple[Any, ...]]:
     draw = random.Random(seed)
-    rows = [
+    return [
         (
             draw.choice([None, *(f"c{n}" for n in range(200))]),
             draw.choice([None, *range(-1, 7)]),
@@ -199,16 +206,15 @@ def random_plans(spark: SparkSession, seed: int) -> DataFrame:
         )
         for _ in range(150)
     ]
-    return table(spark, PLANS, *rows)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_great_expectations_on_spark_judges_the_same(spark: SparkSession, seed: int) -> None:
-    """The same suite, with Great Expectations' own Spark jobs instead of our two."""
-    df = random_plans(spark, seed)
-    suite = every_kind(df.count())
+def test_great_expectations_on_spark_judges_the_same(judged: Judged, spark: SparkSession, seed: int) -> None:
+    """The same suite, with Great Expectations' own Spark jobs instead of our two passes."""
+    some = random_plans(seed)
+    df, suite = table(spark, PLANS, *some), every_kind(len(some))
 
-    ours = validate(df, suite=suite, run_id="r1", asset="snapshots/plans", as_of="2025-09-30", now=NOW)
+    ours = validate(judged(*some), suite=suite, run_id="r1", asset="snapshots/plans", as_of="2025-09-30", now=NOW)
 
     errors = [rule for rule in suite.row_rules if rule.severity == "error"]
     theirs = by_itself(mark_broken(df, rules=errors), suite)
@@ -240,9 +246,9 @@ def summary(result: Mapping[str, Any]) -> tuple[Any, ...]:
     return rule, result["success"], *(told.get(name) for name in counts)
 
 
-def test_the_result_is_great_expectations_own_and_its_pages_can_show_it(spark: SparkSession) -> None:
-    df = random_plans(spark, 3)
-    report = validate(df, suite=every_kind(150), run_id="r1", asset="snapshots/plans", as_of="2025-09-30", now=NOW)
+def test_the_result_is_great_expectations_own_and_its_pages_can_show_it() -> None:
+    plans = ArrowTable(rows(PLANS, *random_plans(3)))
+    report = validate(plans, suite=every_kind(150), run_id="r1", asset="snapshots/plans", as_of="2025-09-30", now=NOW)
     text = json.dumps(report.result)
 
     from great_expectations.core.expectation_validation_result import expectationSuiteValidationResultSchema
@@ -258,7 +264,9 @@ def test_the_result_is_great_expectations_own_and_its_pages_can_show_it(spark: S
     assert "r1" in page
 
 
-def test_great_expectations_is_silent(spark: SparkSession, capfd: pytest.CaptureFixture[str]) -> None:
-    judge(plans(spark), rules.condition("c", "rate < 1", "{braces} stay"), rules.bounded("b", "max(long)", Decimal(9), None, "b"))
+def test_great_expectations_is_silent(judged: Judged, capfd: pytest.CaptureFixture[str]) -> None:
+    judge(
+        judged(*SOME), rules.condition("c", "rate < 1", "{braces} stay"), rules.bounded("b", "max(long)", Decimal(9), None, "b")
+    )
 
     assert capfd.readouterr() == ("", "")

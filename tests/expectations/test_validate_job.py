@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from conf.settings import load_settings
 from jobs import validate
@@ -46,23 +45,36 @@ def snapshot_of(lake: Lake, day: str, rows: Sequence[tuple[str, Any, Any]], vers
     return snapshot
 
 
-def judge(lake: Lake, spark: SparkSession | None, *snapshots: Snapshot, run_id: str = "r1", **limits: str) -> ValidateSummary:
-    def session() -> SparkSession:
-        assert spark is not None, "Spark was asked for where nothing was to be judged"
-        return spark
+Judge = Callable[..., ValidateSummary]
 
-    return validate.run(
-        snapshots=snapshots,
-        catalogue=CATALOGUE,
-        compiled=COMPILED,
-        written={},
-        lake=lake,
-        spark=session,
-        settings=load_settings("local", {f"validation.{name}": value for name, value in limits.items()}),
-        run_id=run_id,
-        progress=Progress(),
-        now=NOW,
-    )
+
+@pytest.fixture(params=["in process", "in Spark"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Where a test's tables are judged; for tests of what both must do."""
+    return str(request.param)
+
+
+@pytest.fixture
+def judge(request: pytest.FixtureRequest, lake: Lake) -> Judge:
+    """Judge snapshots; in Spark when the test's `engine` says so."""
+    in_spark = "engine" in request.fixturenames and request.getfixturevalue("engine") == "in Spark"
+
+    def run(*snapshots: Snapshot, run_id: str = "r1", **limits: str) -> ValidateSummary:
+        return validate.run(
+            snapshots=snapshots,
+            catalogue=CATALOGUE,
+            compiled=COMPILED,
+            written={},
+            lake=lake,
+            spark=lambda: request.getfixturevalue("spark"),
+            settings=load_settings("local", {f"validation.{name}": value for name, value in limits.items()}),
+            run_id=run_id,
+            progress=Progress(),
+            now=NOW,
+            in_process_rows=-1 if in_spark else 1_000,
+        )
+
+    return run
 
 
 @pytest.fixture
@@ -70,11 +82,11 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path)
 
 
-def test_a_day_that_is_fit_passes_and_is_not_judged_twice(spark: SparkSession, lake: Lake) -> None:
+def test_a_day_that_is_fit_passes_and_is_not_judged_twice(judge: Judge, lake: Lake) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", FINE)
 
-    first = judge(lake, spark, snapshot)
-    second = judge(lake, None, snapshot, run_id="r2")
+    first = judge(snapshot)
+    second = judge(snapshot, run_id="r2")
 
     (verdict,) = first.verdicts
     assert (verdict.status, verdict.rows, verdict.published, verdict.quarantined, verdict.broken) == ("passed", 4, 4, 0, ())
@@ -84,10 +96,10 @@ def test_a_day_that_is_fit_passes_and_is_not_judged_twice(spark: SparkSession, l
     assert (told["success"], told["suite_name"], told["meta"]["run_id"]["run_name"]) == (True, "customer_plans", "r1")
 
 
-def test_a_row_that_breaks_a_rule_is_quarantined_and_the_day_passes(spark: SparkSession, lake: Lake) -> None:
+def test_a_row_that_breaks_a_rule_is_quarantined_and_the_day_passes(engine: str, judge: Judge, lake: Lake) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", [*FINE, ("eve", 2, 1)])
 
-    (verdict,) = judge(lake, spark, snapshot, max_quarantined_share="0.2").verdicts
+    (verdict,) = judge(snapshot, max_quarantined_share="0.2").verdicts
 
     assert (verdict.status, verdict.rows, verdict.published, verdict.quarantined, verdict.held_back) == ("passed", 5, 4, 1, 0)
     assert verdict.quarantine_file == "quarantine/r1/customer_plans-2025-09-30.parquet"
@@ -96,10 +108,10 @@ def test_a_row_that_breaks_a_rule_is_quarantined_and_the_day_passes(spark: Spark
     assert json.loads(row["row"])["n_7d"] == 2
 
 
-def test_too_many_quarantined_rows_hold_the_day_back(spark: SparkSession, lake: Lake) -> None:
+def test_too_many_quarantined_rows_hold_the_day_back(judge: Judge, lake: Lake) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", [*FINE, ("eve", 2, 1)])
 
-    (verdict,) = judge(lake, spark, snapshot).verdicts
+    (verdict,) = judge(snapshot).verdicts
 
     assert (verdict.status, verdict.published, verdict.quarantined, verdict.held_back) == ("held_back", 0, 1, 4)
     assert held_back_message([verdict], lake) == (
@@ -113,12 +125,12 @@ def test_too_many_quarantined_rows_hold_the_day_back(spark: SparkSession, lake: 
     )
 
 
-def test_a_day_held_back_stays_so_until_something_else_is_asked(spark: SparkSession, lake: Lake) -> None:
+def test_a_day_held_back_stays_so_until_something_else_is_asked(judge: Judge, lake: Lake) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", [*FINE, ("eve", 2, 1)])
 
-    first = judge(lake, spark, snapshot)
-    again = judge(lake, None, snapshot, run_id="r2")
-    wider = judge(lake, spark, snapshot, run_id="r3", max_quarantined_share="0.5")
+    first = judge(snapshot)
+    again = judge(snapshot, run_id="r2")
+    wider = judge(snapshot, run_id="r3", max_quarantined_share="0.5")
 
     assert [s.verdicts[0].status for s in (first, again, wider)] == ["held_back", "held_back", "passed"]
     assert [s.made for s in (first, again, wider)] == [1, 0, 1]
@@ -127,11 +139,11 @@ def test_a_day_held_back_stays_so_until_something_else_is_asked(spark: SparkSess
     assert found.run_id == "r3"
 
 
-def test_a_day_is_compared_with_the_nearest_earlier_day_that_passed(spark: SparkSession, lake: Lake) -> None:
+def test_a_day_is_compared_with_the_nearest_earlier_day_that_passed(judge: Judge, lake: Lake) -> None:
     before = snapshot_of(lake, "2025-09-29", FINE)
     snapshot = snapshot_of(lake, "2025-09-30", [(name, None if name == "ann" else 0, 1) for name, _, _ in FINE[:3]])
 
-    summary = judge(lake, spark, snapshot, before, max_quarantined_share="1")  # 3 rows of 4, where 20 % fewer is the limit
+    summary = judge(snapshot, before, max_quarantined_share="1")  # 3 rows of 4, where 20 % fewer is the limit
 
     assert [(v.as_of, v.status) for v in summary.verdicts] == [("2025-09-29", "passed"), ("2025-09-30", "held_back")]
     assert [broken.rule for broken in summary.verdicts[1].critical] == ["rows.day_before"]
@@ -146,20 +158,20 @@ def test_a_day_is_compared_with_the_nearest_earlier_day_that_passed(spark: Spark
     ],
 )
 def test_table_rules_hold_back(
-    spark: SparkSession, lake: Lake, rows: list[tuple[str, int, int]], changed: dict[str, str], rule: str
+    judge: Judge, lake: Lake, rows: list[tuple[str, int, int]], changed: dict[str, str], rule: str
 ) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", rows, **changed)
 
-    (verdict,) = judge(lake, spark, snapshot).verdicts
+    (verdict,) = judge(snapshot).verdicts
 
     assert [broken.rule for broken in verdict.critical] == [rule]
 
 
-def test_fewer_rows_than_were_handed_over_hold_back(spark: SparkSession, lake: Lake) -> None:
+def test_fewer_rows_than_were_handed_over_hold_back(judge: Judge, lake: Lake) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", FINE)
     told = replace(snapshot, files=tuple(replace(file, rows=file.rows + 1) for file in snapshot.files))
 
-    (verdict,) = judge(lake, spark, told).verdicts
+    (verdict,) = judge(told).verdicts
 
     assert [(broken.rule, broken.expected, broken.found) for broken in verdict.critical] == [
         ("rows.handed_over", "5 rows were handed over", "4 rows")
@@ -184,15 +196,15 @@ def curate(lake: Lake, run_id: str, *plans: tuple[Any, ...], quarantined: int = 
 
 
 def test_a_source_that_fails_holds_back_the_groups_that_read_it_until_its_next_rows_are_fit(
-    spark: SparkSession, lake: Lake
+    engine: str, judge: Judge, lake: Lake
 ) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", FINE)
     curate(lake, "c1", ("p1", "atome"), quarantined=1)
 
-    bad = judge(lake, spark, snapshot)
+    bad = judge(snapshot)
     curate(lake, "c2", ("p2", "grab"), ("p3", "grab"))
-    good = judge(lake, spark, snapshot, run_id="r2")
-    again = judge(lake, None, snapshot, run_id="r3")
+    good = judge(snapshot, run_id="r2")
+    again = judge(snapshot, run_id="r3")
 
     assert [broken.rule for broken in bad.verdicts[0].critical] == ["source plans, rows.quarantined"]
     assert [(s.sources[0].status, s.sources[0].rows, s.verdicts[0].status) for s in (bad, good, again)] == [
@@ -203,18 +215,18 @@ def test_a_source_that_fails_holds_back_the_groups_that_read_it_until_its_next_r
     assert (bad.made, good.made, again.made) == (2, 2, 0)
 
 
-def test_the_same_key_and_version_twice_is_found_across_commits(spark: SparkSession, lake: Lake) -> None:
+def test_the_same_key_and_version_twice_is_found_across_commits(engine: str, judge: Judge, lake: Lake) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", FINE)
     curate(lake, "c1", ("p1", "atome"))
-    judge(lake, spark, snapshot)
+    judge(snapshot)
     curate(lake, "c2", ("p1", "atome"), ("p2", "no such provider"))
 
-    summary = judge(lake, spark, snapshot, run_id="r2")
+    summary = judge(snapshot, run_id="r2")
 
     assert [broken.rule for broken in summary.sources[0].critical] == ["provider.values", "key.unique"]
 
 
-def test_pending_names_what_has_no_verdict_yet(spark: SparkSession, lake: Lake) -> None:
+def test_pending_names_what_has_no_verdict_yet(judge: Judge, lake: Lake) -> None:
     snapshot = snapshot_of(lake, "2025-09-30", FINE)
 
     def unjudged() -> list[Snapshot]:
@@ -222,7 +234,7 @@ def test_pending_names_what_has_no_verdict_yet(spark: SparkSession, lake: Lake) 
         return pending([snapshot], **known, settings=load_settings("local"))
 
     assert unjudged() == [snapshot]
-    judge(lake, spark, snapshot)
+    judge(snapshot)
     assert unjudged() == []
 
 

@@ -63,9 +63,11 @@ def test_a_commit_remembers_what_it_took(spark, lake):
     assert lake.curated("fees").commits() == [first, second]
     assert ledger.taken_files() == {"a.csv": again, "b.csv": SECOND}
     expected = table(spark, SCHEMA, ("c", "r2", "2025-02"))
-    assert_df_equality(ledger.read(spark, runs=["r2"]), expected, ignore_nullable=True)
+    assert_df_equality(ledger.read(spark, months=["2025-02"], runs=["r2"]), expected, ignore_nullable=True)
     assert ledger.read(spark).count() == 3
     assert ledger.read(spark, runs=["other"]).count() == 0
+    assert ledger.dataset(months=["2025-02"], runs=["r2"]).to_table().equals(rows(SCHEMA, ("c", "r2", "2025-02")))
+    assert (ledger.dataset().count_rows(), ledger.dataset(runs=["other"]).count_rows()) == (3, 0)
 
 
 def test_a_commit_without_rows_remembers_its_files(lake):
