@@ -124,7 +124,7 @@ class CuratedTable:
         files = [(path, {PARTITION: unquote(path.split(f"/{PARTITION}=")[1].split("/")[0])}) for path in self.paths()]
         found = parquet_dataset(self.storage, files, schema)
         for column, values in ((PARTITION, months), ("_run", runs)):
-            found = found if values is None else found.filter(pc.field(column).isin(list(values)))
+            found = found if values is None else found.filter(pc.field(column).isin(pa.array(values, pa.string())))
         return found
 
     def rows(self, schema: pa.Schema) -> pa.Table:

@@ -68,6 +68,7 @@ def test_a_commit_remembers_what_it_took(spark, lake):
     assert ledger.read(spark, runs=["other"]).count() == 0
     assert ledger.dataset(months=["2025-02"], runs=["r2"]).to_table().equals(rows(SCHEMA, ("c", "r2", "2025-02")))
     assert (ledger.dataset().count_rows(), ledger.dataset(runs=["other"]).count_rows()) == (3, 0)
+    assert ledger.dataset(months=[], runs=[]).count_rows() == 0
 
 
 def test_a_commit_without_rows_remembers_its_files(lake):
