@@ -7,8 +7,8 @@ import math
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,24 +19,12 @@ from jobs.summary import Summary, run_job
 
 if TYPE_CHECKING:
     from conf.settings import Settings
-    from conf.specs import ColumnType, FeatureGroup
-    from stores.lake import Lake
+    from conf.specs import ColumnType
+    from jobs.explained_number import Number
+    from transforms.by_hand.columns import Explainer
     from transforms.by_hand.evidence import Explained
 
 SAME_DIGITS = 1e-9  # doubles are added in another order than the engine does
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number that was computed, and as of when. `where`: in which snapshot or record it stands."""
-
-    group: FeatureGroup
-    feature: str
-    entity: str
-    as_of: date
-    zone: str
-    value: Any
-    where: str
 
 
 @dataclass(frozen=True)
@@ -60,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("identifier", metavar="ID", help="the record identifier")
     parser.add_argument("feature", metavar="FEATURE", help="the column's name")
     parser.add_argument("--online", action="store_true", help="of the record in the online store, instead of a snapshot")
+    parser.add_argument("--training-set", metavar="NAME", help="of a row of this training set, instead of a snapshot")
+    parser.add_argument("--label", metavar="TIME", help="of the label of that time, with --training-set (default: the only one)")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="for a person (default), or one line of JSON")
     parser.add_argument("--page", metavar="FILE", help="also write a page to print, as HTML")
     return run_job(parser, _work, argv)
@@ -88,11 +78,12 @@ def _work(arguments: Namespace, run_id: str) -> Summary | None:
 def explain(arguments: Namespace, settings: Settings) -> Explanation:
     """Find the number, and make it again. Raises UsageError and InputError for what isn't there."""
     from conf.catalogue import load_catalogue
+    from jobs.explained_number import find_number
     from stores.evidence import LakeLedgers
     from stores.lake import Lake
     from transforms.by_hand.columns import Explainer, columns_of
-    from transforms.by_hand.moments import Moment
     from transforms.feature_group import compile_groups
+    from transforms.training_sets import without_grace
 
     catalogue = load_catalogue(arguments.conf)
     group = catalogue.group(arguments.group)
@@ -109,53 +100,22 @@ def explain(arguments: Namespace, settings: Settings) -> Explanation:
             f"{group.name}: '{arguments.feature}' is internal, so that no snapshot holds it; explain what is made of it"
         )
     lake = Lake(settings.lake)
-    number = _record(arguments, settings, group) if arguments.online else _cell(arguments, settings, group, lake)
-    moment = Moment.end_of(number.as_of, number.zone)
-    made_again = Explainer(catalogue, LakeLedgers(lake), number.entity, moment).explain(group, number.feature)
-    return Explanation(number, column.words, compiled.version, column.type, made_again)
+    number = find_number(arguments, settings, catalogue, group, lake)
+    knowing = catalogue if number.has_grace else without_grace(catalogue)
+    explainer = Explainer(knowing, LakeLedgers(lake), number.entity, number.moment)
+    return Explanation(number, column.words, compiled.version, column.type, _made_again(number, explainer))
 
 
-def _cell(arguments: Namespace, settings: Settings, group: FeatureGroup, lake: Lake) -> Number:
-    from stores.evidence import snapshot_row
-    from stores.snapshots import SnapshotTable
-
-    table = SnapshotTable(lake.storage, group.name)
-    days = table.days()
-    if not days:
-        raise InputError(f"{group.name}: no snapshot of it in {settings.lake}; run etr pipeline --groups {group.name}")
-    as_of = arguments.as_of or days[-1]
-    snapshot = table.current(as_of)
-    if snapshot is None:
-        raise InputError(
-            f"{group.name}: no snapshot as of {as_of} in {settings.lake}; days that are there: {days[0]} to {days[-1]}"
-        )
-    row = snapshot_row(lake.storage, snapshot, group.record_identifier, arguments.identifier)
-    if row is None:
-        raise InputError(f"{group.name} as of {as_of} has no row of {group.record_identifier} '{arguments.identifier}'")
-    if arguments.feature not in row:
-        raise InputError(
-            f"{group.name} as of {as_of} was computed without '{arguments.feature}'; run etr materialize --as-of {as_of} again"
-        )
-    where = f"snapshot {snapshot.version} of run {snapshot.run_id}"
-    return Number(group, arguments.feature, arguments.identifier, as_of, row["time_zone"], row[arguments.feature], where)
-
-
-def _record(arguments: Namespace, settings: Settings, group: FeatureGroup) -> Number:
-    from zoneinfo import ZoneInfo
-
-    from jobs.feature_store import feature_store
-    from stores.online import OnlineConfig, SageMakerOnlineStore
-
-    if arguments.as_of:
-        raise UsageError("--as-of and --online: the record in the online store is of one day, so leave --as-of out")
-    with feature_store(settings, must_exist=True) as address:
-        records = SageMakerOnlineStore(OnlineConfig(address)).get_records(group.name, [arguments.identifier])
-    if not records:
-        raise InputError(f"{group.name}: no record of '{arguments.identifier}' in the online store")
-    cut_off = datetime.fromisoformat(records[0]["event_time"].replace("Z", "+00:00"))
-    as_of = (cut_off - timedelta(microseconds=1)).astimezone(ZoneInfo(settings.time_zone)).date()
-    value = records[0].get(arguments.feature)
-    return Number(group, arguments.feature, arguments.identifier, as_of, settings.time_zone, value, "the online store")
+def _made_again(number: Number, explainer: Explainer) -> Explained:
+    """A snapshot has rows of its spine only; a training set has every label, with nothing of whom the spine doesn't have."""
+    made = explainer.explain(number.group, number.feature)
+    if number.label_time is None:
+        return made
+    spine = explainer.on_spine(number.group)
+    if spine.value:
+        return made
+    note = f"null: no row of {number.group.spine}, the spine of {number.group.name}, counts; it would else be {made.value}"
+    return replace(made, value=None, parts=(*made.parts, spine), note=note)
 
 
 def same(told: Any, made: Any) -> bool:
@@ -197,7 +157,9 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         "group": number.group.name,
         "identifier": number.entity,
         "feature": number.feature,
-        "as_of": number.as_of.isoformat(),
+        "as_of": number.moment.as_of.isoformat(),
+        "cut_off": plain(number.moment.cut_off),
+        "label_time": plain(number.label_time),
         "definition": explanation.definition,
         "definition_version": explanation.definition_version,
         "where": number.where,
@@ -221,9 +183,9 @@ def plain(value: Any) -> Any:
 def _loudly(explanation: Explanation) -> str:
     number, made = explanation.number, explanation.made_again
     return (
-        f"NOT EQUAL: {number.group.name}.{number.feature} of '{number.entity}' as of {number.as_of} is {plain(number.value)} in "
+        f"NOT EQUAL: {number.group.name}.{number.feature} of '{number.entity}' {number.when} is {plain(number.value)} in "
         f"{number.where}, and {plain(made.value)} when made again from today's ledgers and definitions. Either something that it "
-        "should have known came later (etr materialize says which days to restate), or one of the two ways is wrong: report it"
+        f"should have known came later ({number.remedy}), or one of the two ways is wrong: report it"
     )
 
 

@@ -19,12 +19,13 @@ _STYLE = resources.files("jobs").joinpath("explanation.css").read_text(encoding=
 def page_of(explanation: Explanation) -> str:
     """The page: the verdict on top, then each step with its rows; every row names the raw file and line that it came from."""
     number, made = explanation.number, explanation.made_again
-    title = f"{number.group.name}.{number.feature} of {number.entity}, as of {number.as_of}"
+    title = f"{number.group.name}.{number.feature} of {number.entity}, {number.when}"
+    origin = f"definition {explanation.definition_version}; {number.where}; zone {number.moment.zone}"
     verdict, kind = ("equal", "equal") if explanation.is_equal else ("NOT EQUAL", "different")
     body = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(explanation.definition)}</p>",
-        f'<p class="quiet">{escape(f"definition {explanation.definition_version}; {number.where}; zone {number.zone}")}</p>',
+        f'<p class="quiet">{escape(origin)}</p>',
         f'<div class="verdict {kind}"><span>value<b>{escape(told(number.value))}</b></span>'
         f"<span>made again from the rows<b>{escape(told(made.value))}</b></span><span>verdict<b>{verdict}</b></span></div>",
         f"<p>{escape(made.note)}</p>" if made.note else "",

@@ -29,9 +29,8 @@ def show(explanation: Explanation) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     number, made = explanation.number, explanation.made_again
-    console.print(
-        f"[bold]{number.group.name}.{number.feature}[/] of {escape(number.entity)}, as of {number.as_of} ({number.zone})"
-    )
+    when = f"{number.when} ({number.moment.zone})"
+    console.print(f"[bold]{number.group.name}.{number.feature}[/] of {escape(number.entity)}, {when}")
     console.print(f"  {escape(explanation.definition)}")
     console.print(f"  definition {explanation.definition_version}, {number.where}")
     verdict = "[green]equal[/]" if explanation.is_equal else "[bold red]NOT EQUAL[/]"

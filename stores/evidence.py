@@ -1,4 +1,4 @@
-"""A few rows of the lake, without Spark: a ledger's rows by the value of a column, and one entity's row of a snapshot."""
+"""A few rows of the lake, without Spark: of a ledger by the value of a column, of a snapshot or training set by the entity."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from stores.lake import Lake
 from stores.snapshots import Snapshot
 from stores.storage import Storage
+from stores.training_sets import TrainingSetVersion
 
 
 class LakeLedgers:
@@ -52,3 +53,12 @@ def snapshot_row(storage: Storage, snapshot: Snapshot, identifier: str, entity: 
         if found:
             return dict(found[0])
     return None
+
+
+def training_rows(storage: Storage, made: TrainingSetVersion, identifier: str, entity: str) -> list[dict[str, Any]]:
+    """One entity's rows of a training set, by label time."""
+    found: list[dict[str, Any]] = []
+    for file in made.files:
+        with storage.open_input(file.path) as stream:
+            found += pq.read_table(stream, filters=pc.field(identifier) == entity).to_pylist()
+    return sorted(found, key=lambda row: row["label_time"])

@@ -66,7 +66,7 @@ def compile_training_set(spec: TrainingSet, catalogue: Catalogue, zone: str) -> 
     """
     compiled = compile_groups(catalogue, zone)
     chosen = _Chooser(spec, catalogue, compiled).choose()
-    known = compiled if spec.grain == "day" else compile_groups(_without_grace(catalogue), zone)
+    known = compiled if spec.grain == "day" else compile_groups(without_grace(catalogue), zone)
     groups = tuple(
         replace(_narrowed(known.groups[name], columns), version=compiled.groups[name].version) for name, columns in chosen.items()
     )
@@ -241,7 +241,7 @@ def _lifetime(name: str, op: str, place: tuple[str, str, str]) -> WindowColumn:
     return WindowColumn(column, *place, LIFETIME, 0, False, operation)
 
 
-def _without_grace(catalogue: Catalogue) -> Catalogue:
+def without_grace(catalogue: Catalogue) -> Catalogue:
     """To the microsecond: what became known within a grace after T wasn't known at T."""
     sources = {name: source.model_copy(update={"grace": timedelta()}) for name, source in catalogue.sources.items()}
     return replace(catalogue, sources=sources)

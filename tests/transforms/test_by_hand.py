@@ -15,8 +15,9 @@ from tests.conformance.cases import Case, load_cases, read_like
 from tests.oracle import disagreements
 from transforms.by_hand.columns import Explainer, columns_of
 from transforms.by_hand.moments import Moment
+from transforms.training_sets import without_grace
 
-CASES = [case for case in load_cases() if case.as_of is not None and case.now is None]
+CASES = [case for case in load_cases() if case.now is None]
 
 
 class RowsInMemory:
@@ -59,7 +60,10 @@ def explainer_of(case: Case, entity: str) -> tuple[Explainer, FeatureGroup]:
     unions = {name: source for name, source in case.sources.items() if isinstance(source, UnionSource)}
     catalogue = Catalogue(sources, {**case.groups, case.group.name: case.group}, unions=unions)
     ledgers = RowsInMemory(sources, case.rows)
-    return Explainer(catalogue, ledgers, entity, Moment.end_of(case.as_of, case.zone)), case.group
+    if case.at is None:
+        return Explainer(catalogue, ledgers, entity, Moment.end_of(case.as_of, case.zone)), case.group
+    moment = Moment.to_the_microsecond(case.at, case.zone)
+    return Explainer(without_grace(catalogue), ledgers, entity, moment), case.group
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

@@ -11,10 +11,10 @@ from conf.catalogue import Catalogue
 from conf.errors import UsageError, did_you_mean
 from conf.expressions import Expression, parse
 from conf.naming import column_name
-from conf.specs import ColumnType, Daily, Derived, FeatureGroup, ScorePart
+from conf.specs import ColumnType, Daily, Derived, FeatureGroup, Input, ScorePart
 from conf.windows import Window
 from transforms.by_hand.daily import DailyValue, DaysSeen
-from transforms.by_hand.evidence import Explained
+from transforms.by_hand.evidence import Evidence, Explained
 from transforms.by_hand.features import WindowFeature, explain_window, window_features
 from transforms.by_hand.inputs import InputReader
 from transforms.by_hand.moments import Moment
@@ -68,6 +68,20 @@ class Explainer:
         told = {True: "true", False: "false", None: "null"}[consent.value]
         parts = (*found.parts, consent)
         return replace(found, value=None, parts=parts, note=f"blank: {name} is {told}, and would else be {found.value}")
+
+    def on_spine(self, group: FeatureGroup) -> Explained:
+        """Whether the entity gets a row of a group: it does when any row of the group's spine counts."""
+        item = next((item for item in group.inputs if item.source == group.spine and item.entity), None)
+        own = Input(source=str(group.spine))
+        reader = InputReader(self.catalogue, group, own, self.moment.zone, self.ledgers)
+        if group.record_identifier not in reader.own_types and item is not None:
+            reader = InputReader(self.catalogue, group, item, self.moment.zone, self.ledgers)
+        rows = reader.rows(self.entity, known_at=self.moment.cut_off, moment=self.moment.cut_off)
+        evidence = [
+            Evidence.of(row.origin, row.source, at=row.values["_event_time"], value=None, reason=row.reason) for row in rows
+        ]
+        is_there = any(row.counted for row in evidence)
+        return Explained(f"on the spine of {group.name}", f"any row of {group.spine}", "boolean", is_there, evidence)
 
     def _column(self, group: FeatureGroup, column: str) -> Explained:
         place = (group.name, column)

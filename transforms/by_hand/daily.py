@@ -16,7 +16,7 @@ from transforms.by_hand.inputs import InputReader
 from transforms.by_hand.moments import Moment
 from transforms.by_hand.operations import LOOKING_BACK, OPERATION_NAMES, Asked, Value, answer, answer_type
 from transforms.by_hand.rows import evaluate
-from transforms.by_hand.windows import DAY, bounds, days_in, ends_month, local_day, midnight
+from transforms.by_hand.windows import DAY, bounds, days_in, ends_month, local_day
 
 Part = tuple[str, Expression | None, Expression | None]  # an operation, what it is of, and its weight
 DaysSeen = dict[tuple[str, date], tuple[Any, list[Fact]]]  # by what is asked and the day
@@ -52,11 +52,11 @@ class DailyValue:
         return self._seen[place]
 
     def _made(self, day: date, entity: str, moment: Moment) -> tuple[Any, list[Fact]]:
-        end = midnight(day + DAY, moment.zone)
+        end = moment.end_of_day(day)
         rows = self.reader.rows(entity, known_at=moment.cut_off, moment=end)
         facts = judge_facts(self.spec, self.reader, rows, moment=end)
         if self.spec.within:
-            start, _ = bounds(self.spec.within, day, moment.zone)
+            start, _ = bounds(self.spec.within, day, moment.zone, cut_off=moment.cut_off)
             facts = [
                 fact.unless(not fact.reason and fact.told.get("from", fact.time) < start, "outside the days before this one")
                 for fact in facts
@@ -118,7 +118,8 @@ def _days(spec: Daily, window: Window | None, lag: int, began: date | None, mome
     if window is None or window.kind == "lifetime":
         last = moment.as_of - lag * DAY
         return _between(began or last + DAY, last, spec)
-    return days_in(window, moment.as_of, moment.zone, lag=lag, month_ends_only=spec.every == "month_end")
+    months = spec.every == "month_end"
+    return days_in(window, moment.as_of, moment.zone, cut_off=moment.cut_off, lag=lag, month_ends_only=months)
 
 
 def _between(first: date, last: date, spec: Daily) -> Iterator[date]:

@@ -75,7 +75,7 @@ def explain_window(feature: WindowFeature, reader: InputReader, entity: str, mom
     facts = judge_facts(spec, reader, rows, moment=moment.cut_off)
     every = counting(of_value(facts, spec, feature.by_value))
     ahead = isinstance(spec, Aggregate) and spec.ahead
-    start, end = bounds(feature.window, moment.as_of, moment.zone, lag=feature.lag, ahead=ahead)
+    start, end = bounds(feature.window, moment.as_of, moment.zone, cut_off=moment.cut_off, lag=feature.lag, ahead=ahead)
     facts = [_in_window(fact, start, end) for fact in facts]
     if spec.newest_per:
         facts = newest_only(facts, spec.newest_per)
