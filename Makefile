@@ -107,7 +107,7 @@ package: setup ## Build the wheel, and the same as a zip for Glue and EMR, in di
 
 lock: ## Write the lock files anew from requirements/*.in, with the newest versions allowed
 	@"$(PYTHON)" -m venv .venv/lock && .venv/lock/bin/pip install -q --disable-pip-version-check uv
-	@cd requirements && for set in runtime build dev java study; do \
+	@cd requirements && for set in runtime build dev java study cluster; do \
 	  ../.venv/lock/bin/uv pip compile -q --upgrade --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $$set.in -o $$set.lock || exit 1; done
 

@@ -46,6 +46,19 @@ class OfflineStoreSettings(Spec):
     region: str | None
 
 
+class S3Settings(Spec):
+    """How S3 is reached; never with what credentials: these are the machine's.
+
+    `endpoint`: null for AWS, or the address of another server. `path_style`: its buckets are folders, not host names.
+    `kms_key`: encrypts what is written; null for what the bucket does by itself.
+    """
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] | None = None
+    region: str | None = None
+    path_style: bool = False
+    kms_key: str | None = None
+
+
 class FeatureStoreSettings(Spec):
     """`endpoint`: null for AWS, `embedded` for one that the job starts and stops, or an address."""
 
@@ -93,6 +106,7 @@ class Settings(Spec):
     spark: SparkSettings
     online_store: OnlineStoreSettings
     offline_store: OfflineStoreSettings
+    s3: S3Settings
     feature_store: FeatureStoreSettings
     personal_data: PersonalDataSettings
     validation: ValidationSettings

@@ -97,7 +97,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
     known: dict[str, dict[str, Any]] = {
-        "env": {"default": "local", "metavar": "NAME", "help": "environment: local, glue or emr (default: local)"},
+        "env": {"default": "local", "metavar": "NAME", "help": "environment: local, glue, emr or yarn (default: local)"},
         "conf": {"metavar": "DIR", "help": "definitions of your own, in the place of the shipped ones"},
         "raw": {"metavar": "URI", "help": "where the raw files are"},
         "lake": {"metavar": "URI", "help": "where the tables are"},

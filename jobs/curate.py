@@ -20,7 +20,7 @@ from jobs.summary import Summary, run_job
 from jobs.take_in import COUNTED, FailedFile, SourceSummary, SourceWork
 from stores.lake import CuratedTable, Lake
 from stores.raw import RawFile, find_files, fingerprint
-from stores.storage import Storage, need_folder, open_storage
+from stores.storage import Storage, need_folder
 from transforms.curated import curated_columns
 from transforms.reshape import reshape_inputs
 
@@ -81,7 +81,7 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
 
     catalogue = load_catalogue(arguments.conf)
     sources = {name: catalogue.source(name) for name in arguments.sources or catalogue.sources}
-    lake = Lake(settings.lake)
+    lake = Lake(settings.lake, settings.s3)
     pending = pending_files(sources, settings.raw, lake)
     if arguments.dry_run:
         return Summary("curate", run_id, counts={"files": sum(map(len, pending.values()))}, tables=_would(pending))
@@ -126,7 +126,7 @@ def pending_files(sources: Mapping[str, Source], raw: str, lake: Lake) -> dict[s
     become duplicates, the others are kept.
     Raises: InputError when the raw root is missing.
     """
-    storage = open_storage(raw)
+    storage = lake.storage.elsewhere(raw)
     need_folder(storage, option="--raw")
     found = {name: _new_files(source, storage, lake.curated(name))[0] for name, source in sources.items()}
     return {name: tuple(files) for name, files in found.items() if files}
@@ -180,7 +180,7 @@ def run(
     Raises: InputError when the raw root is missing, or has no file of any source and there is no table yet; LeaseError when
     another run writes the same tables; PublishError when rows don't add up.
     """
-    storage = open_storage(raw)
+    storage = lake.storage.elsewhere(raw)
     need_folder(storage, option="--raw")
     with lake.hold([f"curated/{name}" for name in sources], run_id, wait_seconds) as held:
         leases = {lease.table.removeprefix("curated/"): lease for lease in held}

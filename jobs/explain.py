@@ -99,7 +99,7 @@ def explain(arguments: Namespace, settings: Settings) -> Explanation:
         raise UsageError(
             f"{group.name}: '{arguments.feature}' is internal, so that no snapshot holds it; explain what is made of it"
         )
-    lake = Lake(settings.lake)
+    lake = Lake(settings.lake, settings.s3)
     number = find_number(arguments, settings, catalogue, group, lake)
     knowing = catalogue if number.has_grace else without_grace(catalogue)
     explainer = Explainer(knowing, LakeLedgers(lake), number.entity, number.moment)

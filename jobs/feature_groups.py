@@ -49,6 +49,8 @@ def wanted_feature_group(group: AnyGroup, settings: Settings) -> WantedFeatureGr
 def offline_root(settings: Settings) -> str:
     """The offline store's root as a URI: SageMaker takes no bare path."""
     root = settings.offline_uri
+    if root.startswith("s3a://"):
+        return "s3://" + root.removeprefix("s3a://")
     return root if "://" in root else Path(root).expanduser().absolute().as_uri()
 
 

@@ -244,7 +244,6 @@ class _Publisher:
 
     def _offline_day(self, work: GroupWork, day: date) -> OfflineDay:
         from stores.offline import OfflineDay, plan_parts
-        from stores.storage import open_storage
 
         assert work.target is not None
         snapshot = work.found[day].snapshot
@@ -257,7 +256,7 @@ class _Publisher:
             event_time=event_time or "",
             written=work.log.next_write_time(day, self.now),
             rows=rows,
-            table=open_storage(work.target.table),
+            table=self.lake.storage.elsewhere(work.target.table),
             types=features_of(work.group),
             told={"as_of": snapshot.as_of, "snapshot_version": snapshot.version},
             parts=tuple(parts) if event_time else (),

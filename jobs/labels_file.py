@@ -62,7 +62,7 @@ class LabelsFile:
 def open_labels(uri: str, spec: TrainingSet, catalogue: Catalogue, settings: Settings) -> LabelsFile:
     """Raises: UsageError for a file of no known kind; InputError when there is none, or it lacks a column."""
     folder, _, name = uri.rpartition("/")
-    storage = open_storage(folder or ("/" if uri.startswith("/") else "."))
+    storage = open_storage(folder or ("/" if uri.startswith("/") else "."), settings.s3)
     format_ = _format_of(uri)
     stored = storage.stat(name)
     if stored is None:

@@ -104,7 +104,7 @@ def read_arguments(arguments: Namespace) -> Asked:
     if arguments.labels is None and spec.spine is None:
         raise UsageError(f"etr training_set {spec.name}: say where the labels are: --labels FILE; its definition has no spine")
     made = compile_training_set(spec, catalogue, settings.time_zone)
-    lake = Lake(settings.lake)
+    lake = Lake(settings.lake, settings.s3)
     labels = open_labels(arguments.labels, spec, catalogue, settings) if arguments.labels is not None else None
     return Asked(made, settings, lake, labels, newest_day(arguments.as_of, made, catalogue, settings, lake))
 

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError
 from deltalake.schema import Field, Schema
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import AddAction
 
-from conf.errors import LeaseError
+from conf.errors import LeaseError, PublishError
+from stores.delta import create_delta, open_delta
 from stores.storage import Storage
 from transforms.calendar import microseconds
 
@@ -109,8 +110,8 @@ def _count(batches: Sequence[pa.RecordBatch]) -> int:
     return sum(batch.num_rows for batch in batches)
 
 
-def commit_curated(uri: str, files: Iterable[CuratedFile], schema: pa.Schema, told: Mapping[str, str]) -> int:
-    """Add files to the table at `uri`, made now if there is none, in one commit that says `told`; returns its version.
+def commit_curated(storage: Storage, table: str, files: Iterable[CuratedFile], schema: pa.Schema, told: Mapping[str, str]) -> int:
+    """Add files to the table in the folder `table`, made now if there is none, in one commit that says `told`; its version.
 
     Columns that are new become columns of the table, null in older rows, by a commit before it.
     Raises LeaseError when another run committed meanwhile; nothing is added then.
@@ -128,32 +129,21 @@ def commit_curated(uri: str, files: Iterable[CuratedFile], schema: pa.Schema, to
         for file in files
     ]
     try:
-        if not DeltaTable.is_deltatable(uri):
-            _create(uri, actions, schema, told)
+        there = open_delta(storage, table)
+        if there is None:
+            told_first = _properties(told, 1)
+            create_delta(storage, table, actions, schema, partition_by=[PARTITION], commit_properties=told_first)
         else:
-            _append(DeltaTable(uri), actions, schema, told)
+            _append(there, actions, schema, told)
     except CommitFailedError as problem:
         raise LeaseError(
-            f"{uri}: another run committed to the table while this one did; nothing of this run was added: {problem}. "
-            "Let that run end and run again"
+            f"{storage.uri(table)}: another run committed to the table while this one did; nothing of this run was added: "
+            f"{problem}. Let that run end and run again"
         ) from problem
-    return DeltaTable(uri).version()
-
-
-def _create(uri: str, actions: list[AddAction], schema: pa.Schema, told: Mapping[str, str]) -> None:
-    try:
-        create_table_with_add_actions(
-            uri,
-            Schema.from_arrow(schema),
-            actions,
-            mode="error",
-            partition_by=[PARTITION],
-            commit_properties=_properties(told, 1),
-        )
-    except DeltaError as problem:
-        if DeltaTable.is_deltatable(uri):  # since we looked
-            raise CommitFailedError(str(problem)) from problem
-        raise
+    made = open_delta(storage, table)
+    if made is None:
+        raise PublishError(f"{storage.uri(table)}: the table is gone just after a commit to it; run again")
+    return made.version()
 
 
 def _append(table: DeltaTable, actions: list[AddAction], schema: pa.Schema, told: Mapping[str, str]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 
+from stores.delta import open_delta
 from stores.lake import Lake
 from stores.snapshots import Snapshot
 from stores.storage import Storage
@@ -40,8 +40,8 @@ class LakeLedgers:
 
 
 def _dataset(lake: Lake, source: str) -> Any:
-    table = lake.curated(source)
-    return DeltaTable(table.uri).to_pyarrow_dataset() if table.version() is not None else None
+    table = open_delta(lake.storage, lake.curated(source).name)
+    return None if table is None else table.to_pyarrow_dataset()
 
 
 def snapshot_row(storage: Storage, snapshot: Snapshot, identifier: str, entity: str) -> dict[str, Any] | None:

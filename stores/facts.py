@@ -73,7 +73,7 @@ class FactTable:
         `facts`: with their `bucket`; an Arrow table sorted by it, then as `sorted_by` says. `replaced`: rows with `key`, or None.
         """
         folder = f"{self.path}/layer-{number:06d}"
-        self._clear(folder)  # of a run that died
+        self.storage.delete_folder(folder)  # of a run that died
         if isinstance(facts, pa.Table):
             self._write(facts, f"{folder}/facts")
         else:
@@ -112,10 +112,6 @@ class FactTable:
     def _write_file(self, table: pa.Table, path: str) -> None:
         with self.storage.open_output(path) as stream:
             pq.write_table(table, stream, compression="zstd")
-
-    def _clear(self, folder: str) -> None:
-        for file in list(self.storage.list(folder)):
-            self.storage.delete(file.path)
 
     def _drop_before(self, number: int) -> None:
         for file in list(self.storage.list(f"{self.path}/manifests")):

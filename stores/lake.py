@@ -23,8 +23,11 @@ from stores.parquet_dataset import parquet_dataset
 from stores.storage import Storage, open_storage
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
     from pyarrow.dataset import Dataset
     from pyspark.sql import DataFrame, SparkSession
+
+    from conf.settings import S3Settings
 
 _COMMIT_FILE = re.compile(r"([0-9]{20})(?:\.json|\.checkpoint(?:\..*)?\.parquet)")
 _METADATA_KEY = "etr_curate"
@@ -118,9 +121,7 @@ class CuratedTable:
         """As `read`, for whoever reads it without Spark, a column or all."""
         if self.version() is None:
             return None
-        from deltalake import DeltaTable
-
-        schema = pa.schema(DeltaTable(self.uri).schema().to_arrow())
+        schema = pa.schema(self._delta().schema().to_arrow())
         files = [(path, {PARTITION: unquote(path.split(f"/{PARTITION}=")[1].split("/")[0])}) for path in self.paths()]
         found = parquet_dataset(self.storage, files, schema)
         for column, values in ((PARTITION, months), ("_run", runs)):
@@ -135,13 +136,19 @@ class CuratedTable:
         """The Parquet files, below the lake's root, that hold the table's rows now; found without Spark."""
         if self.version() is None:
             return []
-        from deltalake import DeltaTable
-
-        return sorted(self._path(action["path"]) for action in pa.table(DeltaTable(self.uri).get_add_actions()).to_pylist())
+        return sorted(self._path(action["path"]) for action in pa.table(self._delta().get_add_actions()).to_pylist())
 
     def paths_added(self, version: int) -> list[str]:
         """The Parquet files that one commit added, as long as the log has it."""
         return sorted(self._path(json.loads(line)["add"]["path"]) for line in self._log_lines(version, b'{"add"'))
+
+    def _delta(self) -> DeltaTable:
+        from stores.delta import open_delta  # deltalake takes longer than a wrong argument should
+
+        table = open_delta(self.storage, self.name)
+        if table is None:
+            raise InputError(f"{self.uri}: the table was there and is gone; run again")
+        return table
 
     def _path(self, logged: str) -> str:
         return f"{self.name}/{unquote(logged)}"
@@ -157,12 +164,9 @@ class CuratedTable:
 
     def check_columns(self, columns: Mapping[str, str]) -> None:
         """Raises DefinitionError when a column exists with another type; `columns` are Delta type names by column."""
-        version = self.version()
-        if version is None:
+        if self.version() is None:
             return
-        from deltalake import DeltaTable
-
-        existing = {field.name: str(field.type.to_json()).strip('"') for field in DeltaTable(self.uri).schema().fields}
+        existing = {field.name: str(field.type.to_json()).strip('"') for field in self._delta().schema().fields}
         for name, wanted in columns.items():
             if existing.get(name, wanted) != wanted:
                 raise DefinitionError(
@@ -202,7 +206,8 @@ class CuratedTable:
         }
         if lease is not None:
             lease.check()
-        version = commit_curated(self.uri, files, schema, {_METADATA_KEY: json.dumps(facts, separators=(",", ":"))})
+        told = {_METADATA_KEY: json.dumps(facts, separators=(",", ":"))}
+        version = commit_curated(self.storage, self.name, files, schema, told)
         if self._facts_of(self._commit_info(version)) != facts:
             raise PublishError(f"{self.name}: version {version} is not this run's commit; another writer wrote the table")
         self.save_index()
@@ -262,8 +267,9 @@ class CuratedTable:
 class Lake:
     """Everything under the lake's root."""
 
-    def __init__(self, root: str | Path) -> None:
-        self.storage: Storage = open_storage(root)
+    def __init__(self, root: str | Path, s3: S3Settings | None = None) -> None:
+        """`s3`: how S3 is reached, where the root lies there."""
+        self.storage: Storage = open_storage(root, s3)
 
     def __repr__(self) -> str:
         return f"Lake({self.storage.root!r})"

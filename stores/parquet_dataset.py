@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from pyarrow.fs import FileSystem
 
 from stores.storage import Storage
 
@@ -17,7 +16,7 @@ def parquet_dataset(storage: Storage, files: Iterable[tuple[str, Mapping[str, ob
 
     deltalake's own dataset also takes the log's statistics for true: a column that a file has none of is one without rows.
     """
-    filesystem, root = FileSystem.from_uri(storage.uri())
+    filesystem, root = storage.arrow_filesystem()
     form = ds.ParquetFileFormat()
     fragments = []
     for path, values in files:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from stores.offline import OfflineFile
-from stores.storage import Storage, open_storage
+from stores.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Published:
     def find(self, day: date, version: str, target: Target) -> PublishedVersion | None:
         """The version, where it is what the target's table serves: published last, every file there; None where it isn't."""
         last = next((found for found in reversed(self.versions(day)) if found.table == target.table), None)
-        table = open_storage(target.table)
+        table = self._storage.elsewhere(target.table)
         is_whole = last is not None and last.version == version and all(table.exists(file.path) for file in last.files)
         return last if is_whole else None
 
@@ -127,7 +127,7 @@ class Published:
         removed = 0
         for note in list(self._storage.list(f"{self._folder}/_under_way")):
             told = json.loads(self._storage.read(note.path))
-            table = open_storage(told["table"])
+            table = self._storage.elsewhere(told["table"])
             day = date.fromisoformat(note.path.rpartition("/")[2].removesuffix(".json"))
             kept = {file.path for version in self.versions(day) if version.table == told["table"] for file in version.files}
             for path in told["files"]:

@@ -96,7 +96,7 @@ def _delta_files(source: Source, storage: Storage, paths: Sequence[str]) -> list
     found = []
     for root in sorted(root for root in roots if wanted(root)):
         try:
-            table = DeltaTable(storage.uri(root))
+            table = DeltaTable(storage.uri(root), storage_options=storage.delta_options())
             features = set(table.protocol().reader_features or ())
             actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
         except (DeltaError, OSError, ValueError) as problem:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError
 from deltalake.schema import Schema
-from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, RemoveAction
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.errors import LeaseError
+from stores.delta import create_delta, open_delta
 from stores.lease import Lease
 from stores.parquet_dataset import parquet_dataset
 from stores.storage import Storage
@@ -176,8 +177,7 @@ class SnapshotTable:
 
     def remove_leftovers(self, day: date, version: str) -> None:
         """Delete the files of a run that died before it committed this version."""
-        for file in list(self.storage.list(self.folder(day.isoformat(), version))):
-            self.storage.delete(file.path)
+        self.storage.delete_folder(self.folder(day.isoformat(), version))
 
     def commit(self, snapshot: Snapshot, schema: pa.Schema, lease: Lease | None = None) -> None:
         """One Delta transaction for the day's version, then the pointer. Committing the same version again changes nothing.
@@ -213,7 +213,6 @@ class SnapshotTable:
         return confirmed
 
     def _commit_files(self, snapshot: Snapshot, schema: pa.Schema) -> None:
-        uri = self.storage.uri(self.path)
         values: dict[str, str | None] = {"as_of": snapshot.as_of, "snapshot_version": snapshot.version}
         actions: list[AddAction | RemoveAction] = [
             AddAction(
@@ -227,10 +226,12 @@ class SnapshotTable:
             for file in snapshot.files
         ]
         full = pa.schema([*schema, pa.field("as_of", pa.date32()), pa.field("snapshot_version", pa.string())])
-        if not DeltaTable.is_deltatable(uri):
-            _create(uri, [action for action in actions if isinstance(action, AddAction)], full, _told(snapshot, 1))
+        table = open_delta(self.storage, self.path)
+        if table is None:
+            added = [action for action in actions if isinstance(action, AddAction)]
+            told = _told(snapshot, 1)
+            create_delta(self.storage, self.path, added, full, partition_by=PARTITION, commit_properties=told)
             return
-        table = DeltaTable(uri)
         replaced = [("as_of", "=", snapshot.as_of), ("snapshot_version", "=", snapshot.version)]
         table.create_write_transaction(
             actions,
@@ -258,17 +259,6 @@ class SnapshotTable:
 
 def _told(snapshot: Snapshot, number: int) -> CommitProperties:
     return CommitProperties(custom_metadata={"run_id": snapshot.run_id}, app_transactions=[Transaction(_WRITER, number)])
-
-
-def _create(uri: str, files: list[AddAction], schema: pa.Schema, told: CommitProperties) -> None:
-    try:
-        create_table_with_add_actions(
-            uri, Schema.from_arrow(schema), files, mode="error", partition_by=list(PARTITION), commit_properties=told
-        )
-    except DeltaError as problem:
-        if DeltaTable.is_deltatable(uri):  # since we looked
-            raise CommitFailedError(str(problem)) from problem
-        raise
 
 
 def _widest(table: DeltaTable, schema: pa.Schema) -> pa.Schema:

@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from conf.errors import EnvironmentProblem, InputError, UsageError
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+    from conf.settings import S3Settings
 
 _TEMPORARY = ".etr-tmp-"
 
@@ -39,6 +44,9 @@ class Storage(Protocol):
 
     def uri(self, path: str = "") -> str:
         """Where `path` lies, as Spark and deltalake take it."""
+
+    def elsewhere(self, uri: str) -> Storage:
+        """The storage below another root, reached with the same settings."""
 
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
         """Every file below the folder `prefix`, at any depth, sorted by path; none when the folder is missing."""
@@ -70,12 +78,23 @@ class Storage(Protocol):
     def delete(self, path: str) -> None:
         """Remove a file; fine when it is gone already."""
 
+    def delete_folder(self, folder: str) -> None:
+        """Remove every file below a folder, those too that were begun and never finished; fine when there are none."""
+
+    def delta_options(self) -> dict[str, str]:
+        """What deltalake needs beside an address. Has credentials: good for the call at hand, never to be kept or shown."""
+
+    def arrow_filesystem(self) -> tuple[FileSystem, str]:
+        """The same files for pyarrow, to be read within minutes, and where the root lies there."""
+
 
 class LocalStorage:
     """A folder on this machine, or on a file system that every worker has mounted at the same place."""
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, s3: S3Settings | None = None) -> None:
+        """`s3`: for what lies `elsewhere`."""
         self._folder = Path(folder).absolute()
+        self._s3 = s3
 
     @property
     def root(self) -> str:
@@ -92,6 +111,9 @@ class LocalStorage:
 
     def uri(self, path: str = "") -> str:
         return str(self._at(path))
+
+    def elsewhere(self, uri: str) -> Storage:
+        return open_storage(uri, self._s3)
 
     def list(self, prefix: str = "") -> Iterator[StoredFile]:
         found: list[StoredFile] = []
@@ -167,6 +189,21 @@ class LocalStorage:
     def delete(self, path: str) -> None:
         self._at(path).unlink(missing_ok=True)
 
+    def delete_folder(self, folder: str) -> None:
+        at = self._at(folder)
+        for begun in at.rglob(f"{_TEMPORARY}*"):
+            begun.unlink(missing_ok=True)
+        for file in list(self.list(folder)):
+            self.delete(file.path)
+
+    def delta_options(self) -> dict[str, str]:
+        return {}
+
+    def arrow_filesystem(self) -> tuple[FileSystem, str]:
+        from pyarrow.fs import LocalFileSystem
+
+        return LocalFileSystem(), str(self._folder)
+
     def _at(self, path: str) -> Path:
         parts = PurePosixPath(path).parts
         if ".." in parts or path.startswith("/"):
@@ -214,18 +251,28 @@ class LocalStorage:
         return problem
 
 
-def open_storage(uri: str | Path) -> Storage:
-    """The storage below `uri`: a path or `file://` URI of a folder, which needn't exist yet.
+def open_storage(uri: str | Path, s3: S3Settings | None = None) -> Storage:
+    """The storage below `uri`: a path or `file://` URI of a folder, or `s3://` (`s3a://`) of a prefix; it needn't exist yet.
 
-    Raises UsageError for a scheme that isn't known.
+    `s3`: how S3 is reached; AWS's own when None. Raises UsageError for a scheme that isn't known.
     """
     text = str(uri)
     scheme = urlsplit(text).scheme if "://" in text else ""
     if scheme == "":
-        return LocalStorage(Path(text).expanduser())
+        return LocalStorage(Path(text).expanduser(), s3)
     if scheme == "file":
-        return LocalStorage(unquote(urlsplit(text).path))
-    raise UsageError(f"'{text}': no storage for '{scheme}://'; known: a folder's path, file://")
+        return LocalStorage(unquote(urlsplit(text).path), s3)
+    if is_s3(text):
+        from conf.settings import S3Settings
+        from stores.s3 import S3Storage  # boto3 takes longer than a folder should
+
+        return S3Storage(text, s3 or S3Settings())
+    raise UsageError(f"'{text}': no storage for '{scheme}://'; known: a folder's path, file://, s3://, s3a://")
+
+
+def is_s3(uri: str) -> bool:
+    """Whether an address is one in S3."""
+    return uri.startswith(("s3://", "s3a://"))
 
 
 def need_folder(storage: Storage, *, option: str) -> None:

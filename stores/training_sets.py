@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.schema import Schema
-from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, RemoveAction
 from numpy.typing import NDArray
 
 from conf.errors import LeaseError
+from stores.delta import create_delta, open_delta
 from stores.lease import Lease
 from stores.storage import Storage
 from transforms.spark_hash import spark_hash
@@ -108,9 +109,9 @@ class TrainingSetTable:
         """Delete what runs that died left behind: their labels, and files that never came to count."""
         current = self.current()
         kept = {file.path for file in (*current.files, *current.without_history)} if current else set()
-        uri = self.storage.uri(self.path)
-        if DeltaTable.is_deltatable(uri):  # a run may have died between its commit and its report
-            kept |= {f"{self.path}/{action['path']}" for action in pa.table(DeltaTable(uri).get_add_actions()).to_pylist()}
+        table = open_delta(self.storage, self.path)
+        if table is not None:  # a run may have died between its commit and its report
+            kept |= {f"{self.path}/{action['path']}" for action in pa.table(table.get_add_actions()).to_pylist()}
         for folder in (f"{FOLDER}/_staged/{self.name}", self.path, self.history_path):
             for file in list(self.storage.list(folder)):
                 if file.path not in kept and "/_delta_log/" not in file.path:
@@ -134,7 +135,6 @@ class TrainingSetTable:
         self.remove_leftovers()
 
     def _commit_files(self, made: TrainingSetVersion, schema: pa.Schema) -> None:
-        uri = self.storage.uri(self.path)
         actions: list[AddAction | RemoveAction] = [
             AddAction(
                 path=file.path.removeprefix(f"{self.path}/"),
@@ -146,17 +146,11 @@ class TrainingSetTable:
             )
             for file in made.files
         ]
-        if not DeltaTable.is_deltatable(uri):
-            create_table_with_add_actions(
-                uri,
-                Schema.from_arrow(schema),
-                [action for action in actions if isinstance(action, AddAction)],
-                mode="error",
-                partition_by=[],
-                commit_properties=_told(made, 1),
-            )
+        table = open_delta(self.storage, self.path)
+        if table is None:
+            added = [action for action in actions if isinstance(action, AddAction)]
+            create_delta(self.storage, self.path, added, schema, partition_by=[], commit_properties=_told(made, 1))
             return
-        table = DeltaTable(uri)
         table.create_write_transaction(
             actions,
             mode="overwrite",

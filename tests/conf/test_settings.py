@@ -60,7 +60,7 @@ def test_a_wrong_override_says_what_would_work(key, value, message):
 def test_an_unknown_environment_lists_the_known_ones():
     with pytest.raises(UsageError) as caught:
         load_settings("locale")
-    assert str(caught.value) == "no environment named 'locale' (did you mean 'local'?); known: emr, glue, local"
+    assert str(caught.value) == "no environment named 'locale' (did you mean 'local'?); known: emr, glue, local, yarn"
 
 
 def test_the_key_for_personal_data_comes_from_the_environment_and_has_a_default_on_a_laptop_only():

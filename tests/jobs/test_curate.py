@@ -681,7 +681,7 @@ def test_the_command_fails_after_the_rest_was_done(raw, lake, capsys):
     [
         (("--sources", "fee"), 2, "no source named 'fee' (did you mean 'fees'?)"),
         (("--raw", "/nowhere"), 1, "--raw: there is no folder /nowhere; name the folder that holds the raw files\n"),
-        (("--raw", "gs://x"), 2, "'gs://x': no storage for 'gs://'; known: a folder's path, file://\n"),
+        (("--raw", "gs://x"), 2, "'gs://x': no storage for 'gs://'; known: a folder's path, file://, s3://, s3a://\n"),
     ],
 )
 def test_wrong_use_of_the_command_costs_no_spark(lake, capsys, monkeypatch, options, code, told):

@@ -113,7 +113,7 @@ def test_of_two_drivers_that_commit_the_same_day_at_once_one_is_refused(storage:
     stale = DeltaTable(storage.uri("snapshots/plans"))
     table.commit(theirs, SCHEMA)
 
-    monkeypatch.setattr("stores.snapshots.DeltaTable", Mock(return_value=stale, is_deltatable=lambda uri: True))
+    monkeypatch.setattr("stores.snapshots.open_delta", Mock(return_value=stale))
     with pytest.raises(LeaseError, match=r"^snapshots/plans: another run committed to the table while this one did, as of 2025"):
         table.commit(ours, SCHEMA)
 
@@ -125,7 +125,7 @@ def test_of_two_drivers_that_create_a_table_at_once_one_is_refused(storage: Loca
     table = SnapshotTable(storage, "plans")
     theirs = made(storage, [ANN], version="v1", run="r2")
     table.commit(theirs, SCHEMA)
-    monkeypatch.setattr("stores.snapshots.DeltaTable", Mock(is_deltatable=Mock(side_effect=[False, True])))
+    monkeypatch.setattr("stores.snapshots.open_delta", Mock(return_value=None))
     with pytest.raises(LeaseError, match="another run committed to the table while this one did"):
         table.commit(made(storage, [ANN], version="v1"), SCHEMA)
     assert table.current(TUESDAY) == theirs
