@@ -12,7 +12,8 @@ from pyspark.sql import SparkSession
 
 from conf.errors import EnvironmentProblem, UsageError
 from conf.settings import Settings
-from jobs.java import delta_jars, find_java_home, trust_store_option
+from jobs.java import DELTA, S3A, fetched, find_java_home, trust_store_option
+from stores.storage import is_s3
 
 _CODE = Path(__file__).resolve().parent.parent
 
@@ -46,12 +47,15 @@ _JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 def open_session(settings: Settings, *, light: bool = False) -> SparkSession:
     """Return the session of this process, started with `settings` if there is none yet.
 
-    Its time zone is UTC, and on a laptop the process's own too, so that a timestamp collected to Python is in UTC.
+    Its time zone is UTC, and the process's own too, so that a timestamp collected to Python is in UTC.
     On Glue, EMR and YARN the platform brings Java, jars and memory; `light` is for tests and small runs: Java
     compiles quickly instead of well.
     Raises: EnvironmentProblem when Java or the Delta jars are missing; UsageError for a relative lake on a cluster.
     """
+    os.environ["TZ"] = "UTC"
+    time.tzset()
     options = {**_COMMON, "spark.sql.shuffle.partitions": str(settings.spark.shuffle_partitions)}
+    options |= s3_options(settings)
     if settings.platform == "local":
         options |= _start_locally(settings, light=light)
     else:
@@ -72,8 +76,6 @@ def open_session(settings: Settings, *, light: bool = False) -> SparkSession:
 def _start_locally(settings: Settings, *, light: bool) -> dict[str, str]:
     """Prepare this process for a JVM of its own and return the options that the JVM starts with."""
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    os.environ["TZ"] = "UTC"
-    time.tzset()
     own = settings.spark.options
     options = {
         **_LOCAL,
@@ -99,9 +101,37 @@ def _start_locally(settings: Settings, *, light: bool) -> dict[str, str]:
     ]
     options[_JAVA_OPTIONS] = " ".join(filter(None, java_options))
     if "spark.jars.packages" not in own:
-        jars = [*map(str, delta_jars(java_home, ivy_settings=own.get("spark.jars.ivySettings"))), own.get("spark.jars", "")]
-        options["spark.jars"] = ",".join(filter(None, jars))
+        wanted = [DELTA, S3A] if uses_s3(settings) else [DELTA]
+        found = [path for jars in wanted for path in fetched(jars, java_home, ivy_settings=own.get("spark.jars.ivySettings"))]
+        options["spark.jars"] = ",".join(filter(None, [*map(str, found), own.get("spark.jars", "")]))
     return options
+
+
+def uses_s3(settings: Settings) -> bool:
+    """Whether Spark itself reads or writes in S3."""
+    return is_s3(settings.raw) or is_s3(settings.lake)
+
+
+def s3_options(settings: Settings) -> dict[str, str]:
+    """How Spark reaches S3 as the workers' own adapter does. Credentials are found where each process runs."""
+    if not uses_s3(settings):
+        return {}
+    s3 = settings.s3
+    if settings.platform in ("glue", "emr"):  # s3:// is the platform's own there, and knows the way
+        told = {"enableServerSideEncryption": "true", "serverSideEncryption.kms.keyId": s3.kms_key} if s3.kms_key else {}
+        return {f"spark.hadoop.fs.s3.{key}": value for key, value in told.items() if value}
+    told = {
+        "path.style.access": str(s3.path_style).lower(),
+        "aws.credentials.provider": "com.amazonaws.auth.DefaultAWSCredentialsProviderChain",
+    }
+    if s3.endpoint:
+        told |= {"endpoint": s3.endpoint, "connection.ssl.enabled": str(s3.endpoint.startswith("https://")).lower()}
+    if s3.region:
+        told["endpoint.region"] = s3.region
+    if s3.kms_key:
+        told |= {"encryption.algorithm": "SSE-KMS", "encryption.key": s3.kms_key}
+    options = {f"spark.hadoop.fs.s3a.{key}": value for key, value in told.items()}
+    return options | {"spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem"}
 
 
 def _check_addresses(settings: Settings) -> None:

@@ -10,8 +10,8 @@ from chispa import assert_df_equality
 
 from conf.errors import EnvironmentProblem, UsageError
 from conf.settings import load_settings
-from jobs.java import find_java_home
-from jobs.session import open_session
+from jobs.java import DELTA, fetched, find_java_home
+from jobs.session import open_session, s3_options
 from tests.tables import table
 
 
@@ -75,4 +75,44 @@ def test_without_a_java_17_the_message_says_what_to_do(tmp_path, monkeypatch):
     assert str(caught.value) == (
         f"Spark needs Java 17; looked at JAVA_HOME and PATH and found {old} (Java 8). "
         "Run make setup, which brings one, or install a Java 17 and set JAVA_HOME to its folder"
+    )
+
+
+def test_spark_reaches_s3_as_the_environment_says_and_with_the_machines_credentials():
+    overrides = {
+        "raw": "s3a://bucket/raw",
+        "lake": "s3a://bucket/lake",
+        "s3.endpoint": "http://127.0.0.1:8333",
+        "s3.region": "ap-southeast-5",
+        "s3.path_style": "true",
+        "s3.kms_key": "alias/etr",
+    }
+    options = s3_options(load_settings("yarn", overrides))
+    assert options == {
+        "spark.hadoop.fs.s3a.endpoint": "http://127.0.0.1:8333",
+        "spark.hadoop.fs.s3a.endpoint.region": "ap-southeast-5",
+        "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
+        "spark.hadoop.fs.s3a.path.style.access": "true",
+        "spark.hadoop.fs.s3a.encryption.algorithm": "SSE-KMS",
+        "spark.hadoop.fs.s3a.encryption.key": "alias/etr",
+        "spark.hadoop.fs.s3a.aws.credentials.provider": "com.amazonaws.auth.DefaultAWSCredentialsProviderChain",
+        "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+    }
+    assert s3_options(load_settings("emr", overrides)) == {
+        "spark.hadoop.fs.s3.enableServerSideEncryption": "true",
+        "spark.hadoop.fs.s3.serverSideEncryption.kms.keyId": "alias/etr",
+    }
+    assert s3_options(load_settings("yarn")) == {}  # folders
+
+
+def test_a_jar_that_is_not_what_was_locked_is_refused(tmp_path, monkeypatch):
+    def fetch_another(jars, folder, **_):
+        for name in jars.names.values():
+            (folder / name).write_bytes(b"another")
+
+    monkeypatch.setattr("jobs.java._fetch", fetch_another)
+    with pytest.raises(EnvironmentProblem) as caught:
+        fetched(DELTA, tmp_path, environ={"XDG_CACHE_HOME": str(tmp_path)})
+    assert str(caught.value) == (
+        "delta-spark_2.12-3.3.2.jar as fetched isn't the file that was locked; check the repository it came from"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from importlib.util import find_spec
-from pathlib import Path
 
 from conf.errors import did_you_mean
 from conf.naming import SNAPSHOT_COLUMNS, check_name
@@ -71,9 +70,11 @@ def _code(checker: Checker, place: Place, module: str, function: str) -> str:
         raise checker.problem(place, f"no module named '{problem.name}', of '{module}'; it must be on Python's path") from problem
     if found is None:
         raise checker.problem(place, f"no module named '{module}'; it must be on Python's path")
-    if found.origin is None or not found.origin.endswith(".py"):
+    get_source = getattr(found.loader, "get_source", None)  # of a folder's loader, and of a zip's
+    source = get_source(module) if get_source is not None else None
+    if source is None:
         raise checker.problem(place, f"'{module}' has no Python source to read '{function}' from")
-    tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+    tree = ast.parse(source)
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     if function not in functions:
         known = ", ".join(functions) or "none"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -44,7 +47,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "__init__.py").touch()
     (package / "communities.py").write_text(CODE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(__import__("sys").modules, "features_of_ours", raising=False)
+    monkeypatch.delitem(sys.modules, "features_of_ours", raising=False)
     return package / "communities.py"
 
 
@@ -59,6 +62,18 @@ def test_a_function_group_says_what_it_reads_and_gives():
         ("community_size", "integer", "community size", "the function gives none", True, "allowed"),
         ("community_share", "number", "share of the community", "nobody is near", False, "forbidden"),
     ]
+
+
+def test_a_module_in_a_zip_is_the_same_one(module, tmp_path, monkeypatch):
+    before = compiled(GROUP, OTHER).functions["g"]
+    archive = tmp_path / "code.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for file in ("__init__.py", "communities.py"):
+            packed.write(module.parent / file, f"features_of_ours/{file}")
+    shutil.rmtree(module.parent)
+    monkeypatch.delitem(sys.modules, "features_of_ours")
+    monkeypatch.syspath_prepend(archive)
+    assert compiled(GROUP, OTHER).functions["g"] == before
 
 
 def test_the_version_is_the_code_without_its_layout(module):
