@@ -20,7 +20,7 @@ Definition = TypeVar("Definition", Source, FeatureGroup, UnionSource, TrainingSe
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All definitions of one folder. `sources` are delivered and curated; `unions` are read from these."""
+    """All definitions of one folder. `sources` are curated; `unions` are read from these."""
 
     sources: Mapping[str, Source]
     groups: Mapping[str, FeatureGroup]
@@ -73,6 +73,8 @@ def load_catalogue(folder: str | Path | None = None) -> Catalogue:
         with problems.gather():
             _check_references(source, catalogue)
             _check_rules(source, catalogue)
+    with problems.gather():
+        _check_set_aside(catalogue)
     for union in unions.values():
         with problems.gather():
             _check_members(union, catalogue)
@@ -128,6 +130,24 @@ def _check_rules(source: Source, catalogue: Catalogue) -> None:
             parse_condition(rule.expr, types, zone=source.zone)
         except ExpressionError as problem:
             raise catalogue.problem(source, ("rules", index, "expr"), str(problem)) from problem
+
+
+def _check_set_aside(catalogue: Catalogue) -> None:
+    """At most one ledger of the rows set aside, which takes columns over as they are."""
+    ledgers = [source for source in catalogue.sources.values() if not source.is_delivered]
+    for another in ledgers[1:]:
+        raise catalogue.problem(another, ("format",), f"'{ledgers[0].name}' has `format: set_aside` too; one source can have it")
+    for ledger in ledgers:
+        for name in ledger.carried:
+            wanted = ledger.columns[name].type
+            for source in catalogue.sources.values():
+                column = source.columns.get(name)
+                if column is None or not source.is_delivered or column.personal == "drop":
+                    continue
+                found = "string" if column.personal == "hmac" else column.type
+                if found != wanted:
+                    told = f"'{name}' is {wanted} here and {found} in '{source.name}': a column is taken over as it is"
+                    raise catalogue.problem(ledger, ("columns", name), told)
 
 
 def _check_members(union: UnionSource, catalogue: Catalogue) -> None:

@@ -25,7 +25,7 @@ from conf.naming import NAME_SCHEMA, check_name
 from conf.windows import Window, parse_duration
 
 ColumnType = Literal["string", "integer", "number", "money", "boolean", "date", "timestamp"]
-Format = Literal["csv", "jsonl", "parquet", "delta"]
+Format = Literal["csv", "jsonl", "parquet", "delta", "set_aside"]
 PersonalData = Literal["drop", "hmac", "keep"]
 Schedule = Literal["daily", "weekly", "monthly"]
 Scoring = Literal["allowed", "forbidden"]
@@ -141,21 +141,34 @@ class TimeColumn(Spec):
         return {"column": match[2], "of_date": match[1]}
 
 
+SET_ASIDE_COLUMNS: Mapping[str, ColumnType] = {
+    "row_id": "string",
+    "source": "string",
+    "kind": "string",
+    "rule": "string",
+    "event_time": "timestamp",
+    "known_time": "timestamp",
+}
+"""What curate says of every row that it set aside; a source of format `set_aside` declares them all."""
+
+
 class Source(Spec):
     """A raw input: where it lies, what its columns mean, and which rows are fit to keep.
 
-    `location` is a glob below the raw root. `key` and `version` identify a row; every version is kept. `event_time`: when
-    the row became true; `known_time`: when we could first have known it (absent: judged on event time alone); a row counts
-    when `known_time <= T + grace`. `mutable`: a timestamp and the columns that it settles, all read as null until then.
-    `reshape`: one Spark SQL select over the table `raw` (every raw column is text; nested values are JSON text).
-    `references`: columns that should be found as the key of another source (counted as orphans when not).
+    `location` is a glob below the raw root. `format: set_aside` has none: its rows are those of all other sources that
+    curate didn't keep, with SET_ASIDE_COLUMNS and, as far as they could be read, its other columns from those of the same
+    names. `key` and `version` identify a row; every version is kept. `event_time`: when the row became true; `known_time`:
+    when we could first have known it (absent: judged on event time alone); a row counts when `known_time <= T + grace`.
+    `mutable`: a timestamp and the columns that it settles, all read as null until then. `reshape`: one Spark SQL select
+    over the table `raw` (every raw column is text; nested values are JSON text). `references`: columns that should be found
+    as the key of another source (counted as orphans when not).
     """
 
     name: Name
     description: str = ""
     owner: str = ""
     format: Format
-    location: str
+    location: str = ""
     encoding: str = "utf-8"
     delimiter: str = ","
     null_values: tuple[str, ...] = ("", "NULL", "null", "NA", "N/A", "NaN", "nan")
@@ -190,6 +203,36 @@ class Source(Spec):
             if self.columns[column].type != "timestamp":
                 raise ValueError(f"mutable column '{column}' must be a timestamp; the columns that it settles follow it")
         return self
+
+    @model_validator(mode="after")
+    def _fits_its_format(self) -> Source:
+        if self.is_delivered:
+            if not self.location:
+                raise ValueError("'location' is missing: where its files lie, a glob below the raw root")
+            return self
+        said = [key for key in ("location", "reshape", "version", "mutable", "references", "rules") if getattr(self, key)]
+        if said:
+            raise ValueError(f"`{said[0]}` goes with files that are delivered; curate writes the rows of `format: set_aside`")
+        found = {name: column.type for name, column in self.columns.items() if name in SET_ASIDE_COLUMNS}
+        if found != SET_ASIDE_COLUMNS:
+            wanted = ", ".join(f"{name}: {type_}" for name, type_ in SET_ASIDE_COLUMNS.items())
+            raise ValueError(f"`format: set_aside` has these columns, which curate fills: {wanted}")
+        clocks = (TimeColumn(column="event_time"), TimeColumn(column="known_time"))
+        if self.key != ("row_id",) or (self.event_time, self.known_time) != clocks:
+            raise ValueError("`format: set_aside` has `key: [row_id]`, `event_time: event_time` and `known_time: known_time`")
+        if personal := [name for name, column in self.columns.items() if column.personal]:
+            raise ValueError(f"'{personal[0]}': `personal` is said by the sources that the rows come from")
+        return self
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether its rows come in raw files; those of the others curate writes itself."""
+        return self.format != "set_aside"
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """Of a ledger of set-aside rows: the columns that are taken over from the rows."""
+        return tuple(name for name in self.columns if name not in SET_ASIDE_COLUMNS)
 
     def zone_of(self, column: str) -> str:
         """The IANA zone in which a local time or date of `column` is read."""

@@ -23,8 +23,9 @@ def show_start(job: Pipeline) -> None:
     asked = sorted({day for days in request.days.values() for day in days}) or [request.last]
     days = f"{asked[0]} to {asked[-1]}" if len(asked) > 1 else f"{asked[0]}"
     columns = sum(len(request.compiled.group(group).columns) for group in request.groups)
+    sources = sum(source.is_delivered for source in request.catalogue.sources.values())
     _console().print(
-        f"[bold]etr pipeline[/] as of {days} ({request.settings.time_zone}): {len(request.catalogue.sources)} sources from "
+        f"[bold]etr pipeline[/] as of {days} ({request.settings.time_zone}): {sources} sources from "
         f"{request.settings.raw}, {len(request.groups)} feature groups with {columns} columns into {request.settings.lake}",
         highlight=False,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from conf.specs import Source
 from jobs.arguments import JobParser, load_settings_for, names
 from jobs.engines import InProcess, InSpark, SqlEngine
 from jobs.orphans import count_orphans
+from jobs.set_aside import begin, bring_up_to_date, commits_to_take_in, delivered, ledger_of
 from jobs.summary import Summary, run_job
 from jobs.take_in import COUNTED, FailedFile, SourceSummary, SourceWork
 from stores.lake import CuratedTable, Lake
@@ -81,6 +83,8 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
 
     catalogue = load_catalogue(arguments.conf)
     sources = {name: catalogue.source(name) for name in arguments.sources or catalogue.sources}
+    if ledger := ledger_of(catalogue.sources):
+        sources[ledger.name] = ledger
     lake = Lake(settings.lake, settings.s3)
     pending = pending_files(sources, settings.raw, lake)
     if arguments.dry_run:
@@ -123,12 +127,16 @@ def pending_files(sources: Mapping[str, Source], raw: str, lake: Lake) -> dict[s
     """The files that a run would take in, by source; sources without any are left out. Needs no Spark.
 
     A file is taken in once. One that was taken in and has other content now is a new file: its rows that are known already
-    become duplicates, the others are kept.
+    become duplicates, the others are kept. To the ledger of the rows set aside the files are commits of the others, which are
+    there when a run was killed.
     Raises: InputError when the raw root is missing.
     """
     storage = lake.storage.elsewhere(raw)
     need_folder(storage, option="--raw")
-    found = {name: _new_files(source, storage, lake.curated(name))[0] for name, source in sources.items()}
+    raw_files = delivered(sources)
+    found = {name: _new_files(source, storage, lake.curated(name))[0] for name, source in raw_files.items()}
+    if ledger := ledger_of(sources):
+        found[ledger.name] = commits_to_take_in(ledger, raw_files, lake)
     return {name: tuple(files) for name, files in found.items() if files}
 
 
@@ -172,8 +180,12 @@ def run(
     progress: Progress,
     wait_seconds: float = WAIT_SECONDS,
     in_process_bytes: int = IN_PROCESS_BYTES,
+    now: datetime | None = None,
 ) -> CurateSummary:
     """Take in every new file of `sources`, one commit a source; doing it again changes nothing.
+
+    What isn't kept goes to the ledger of rows set aside, if `sources` has one; `now`, which is aware, is when it became known
+    where the rows don't say.
 
     `spark` is called only when a source has more than `in_process_bytes` of new files, or reshapes them.
     Files that can't be read are in the summary's `failed`; call its `raise_if_failed` when all else is done.
@@ -184,12 +196,27 @@ def run(
     need_folder(storage, option="--raw")
     with lake.hold([f"curated/{name}" for name in sources], run_id, wait_seconds) as held:
         leases = {lease.table.removeprefix("curated/"): lease for lease in held}
+        raw_files, ledger = delivered(sources), ledger_of(sources)
+        when = now or datetime.now(UTC)
         works = [
-            SourceWork(source, storage, lake, settings, run_id, leases[name], *_new_files(source, storage, lake.curated(name)))
-            for name, source in sources.items()
+            SourceWork(
+                source,
+                storage,
+                lake,
+                settings,
+                run_id,
+                leases[name],
+                *_new_files(source, storage, lake.curated(name)),
+                ledger=ledger,
+                now=when,
+            )
+            for name, source in raw_files.items()
         ]
         _check_some_input(works, storage)
-        check_before_spark(sources, [work.source.name for work in works if work.files], settings, lake)
+        written = [*(work.source.name for work in works if work.files), *([ledger.name] if ledger else [])]
+        check_before_spark(sources, written, settings, lake)
+        if ledger:  # what a run that was killed didn't come to
+            bring_up_to_date(ledger, raw_files, lake, leases[ledger.name])
         here = {work.source.name: _runs_here(work, in_process_bytes) for work in works}
         session = None if all(here.values()) else spark()
         with progress.step("curate", total=len(works)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -202,9 +229,12 @@ def run(
 
             # The largest first, so that the others fill the time beside it.
             done = {summary.source: summary for summary in pool.map(take_in, sorted(works, key=lambda work: -work.size))}
+        if ledger:
+            bring_up_to_date(ledger, raw_files, lake, leases[ledger.name])
+            begin(ledger, lake, leases[ledger.name], run_id)
         with closing(_engine(session)) as engine:
-            orphans = count_orphans(sources, [name for name in sources if done[name].kept], lake, engine, run_id)
-    found = {name: replace(done[name], orphans=orphans.get(name, {})) for name in sources}
+            orphans = count_orphans(raw_files, [name for name in raw_files if done[name].kept], lake, engine, run_id)
+    found = {name: replace(done[name], orphans=orphans.get(name, {})) for name in raw_files}
     for source in found.values():
         for note in source.notes:
             _log.warning("%s: %s", source.source, note)

@@ -17,8 +17,9 @@ from conf.errors import DefinitionError, PublishError
 from conf.settings import Settings
 from conf.specs import Source
 from jobs.engines import Batches, InSpark, SqlEngine, Table
+from jobs.set_aside import write_set_aside
 from stores.curated_files import CuratedFile, write_curated
-from stores.lake import QUARANTINE_SCHEMA, CuratedTable, Lake, TakenFile, write_rows
+from stores.lake import QUARANTINE_SCHEMA, CuratedTable, Lake, SetAsideFiles, TakenFile, write_rows
 from stores.lease import Lease
 from stores.raw import FileOutcome, RawFile, RawFormat, fingerprint, raw_format, read_file, reading_tasks
 from stores.storage import Storage
@@ -26,6 +27,7 @@ from transforms.calendar import iso_utc, microseconds
 from transforms.conform import CARRIED, Conform, conformed_columns
 from transforms.curated import arrow_schema, curated_columns
 from transforms.deduplicate import BAD, CONFLICT, DUPLICATE, KEPT, classify_sql, needed_sql
+from transforms.set_aside import SetAside
 
 _DAY = 86_400_000_000  # microseconds
 
@@ -70,7 +72,10 @@ COUNTED = ("files", "read", "kept", "duplicates", "quarantined", "rounded", "lat
 
 @dataclass(frozen=True)
 class SourceWork:
-    """One source's new files. `changed`: those among them that were taken in before, with other content."""
+    """One source's new files. `changed`: those among them that were taken in before, with other content.
+
+    `ledger`: of the rows that are set aside, if there is one; `now`, which is aware, is when they are taken in.
+    """
 
     source: Source
     raw: Storage
@@ -80,6 +85,8 @@ class SourceWork:
     lease: Lease
     files: Sequence[RawFile]
     changed: Sequence[str]
+    ledger: Source | None
+    now: datetime
 
     @property
     def table(self) -> CuratedTable:
@@ -105,7 +112,7 @@ class SourceWork:
                 notes += [f"{outcome.path}: {note}" for outcome in outcomes for note in outcome.notes]
                 break
         if self.table.version() is None:
-            self._commit([], {"kept": 0}, (), None)
+            self._commit([], {"kept": 0}, (), None, None)
             if not self.files:
                 notes.append(f"no files at {self.source.location}; the table is empty")
         return replace(
@@ -128,8 +135,9 @@ class SourceWork:
                 return SourceSummary(self.source.name), outcomes
             summary = found.summary(self.source, outcomes, len(taken))
             self._quarantine(engine, classified, summary.quarantined)
+            aside = self._set_aside(engine, classified, summary)
             counts = {name: getattr(summary, name) for name in COUNTED}
-            self._commit(self._write(engine, classified), counts, self._taken(taken), found.earliest_effect)
+            self._commit(self._write(engine, classified), counts, self._taken(taken), found.earliest_effect, aside)
             return summary, outcomes
         finally:
             engine.drop(classified, rows)
@@ -222,6 +230,13 @@ class SourceWork:
         """The columns of which a conflict's key and row are made."""
         return {name for name, column in self.source.columns.items() if column.personal is None or name in self.source.key}
 
+    def _set_aside(self, engine: SqlEngine, classified: Table, summary: SourceSummary) -> SetAsideFiles | None:
+        if self.ledger is None:
+            return None
+        made = SetAside(self.ledger, self.source, self.run_id, self.now)
+        rows = summary.duplicates + summary.quarantined
+        return write_set_aside(engine, classified, made, lake=self.lake, changed=self.changed, rows=rows)
+
     def _write(self, engine: SqlEngine, classified: Table) -> list[CuratedFile]:
         columns = curated_columns(self.source)
         chosen = [f"'{self.run_id}' as _run" if name == "_run" else engine.quote(name) for name in columns]
@@ -236,7 +251,12 @@ class SourceWork:
         return [TakenFile(file.path, file.size, file.tag, told) for file, told in zip(files, prints, strict=True)]
 
     def _commit(
-        self, files: Sequence[CuratedFile], counts: Mapping[str, int], taken: Sequence[TakenFile], effect: int | None
+        self,
+        files: Sequence[CuratedFile],
+        counts: Mapping[str, int],
+        taken: Sequence[TakenFile],
+        effect: int | None,
+        aside: SetAsideFiles | None,
     ) -> None:
         self.table.append(
             files,
@@ -245,6 +265,7 @@ class SourceWork:
             taken=taken,
             counts=counts,
             earliest_effect=effect,
+            set_aside=aside,
             lease=self.lease,
         )
 

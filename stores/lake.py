@@ -57,6 +57,27 @@ class TakenFile:
 
 
 @dataclass(frozen=True)
+class SetAsideFiles:
+    """Files of the rows that a commit's run set aside: written before it, and added to their own ledger after it."""
+
+    ledger: str
+    files: tuple[CuratedFile, ...]
+    earliest_effect: int
+    """Microseconds since 1970 UTC: no cut-off before it sees one of these rows."""
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "files": [asdict(file) for file in self.files]}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> SetAsideFiles:
+        return cls(values["ledger"], tuple(CuratedFile(**file) for file in values["files"]), values["earliest_effect"])
+
+
+@dataclass(frozen=True)
 class CurateCommit:
     """One commit of a curated table: what was taken in, and what came of it."""
 
@@ -71,6 +92,7 @@ class CurateCommit:
     """The values of `_month` among its rows."""
     newest_moment: int | None = None
     """The latest known time among its rows, or event time where none has one, in microseconds since 1970 UTC."""
+    set_aside: SetAsideFiles | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,7 +100,13 @@ class CurateCommit:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> CurateCommit:
         files = tuple(TakenFile(**file) for file in values["files"])
-        return cls(**{**values, "files": files, "partitions": tuple(values["partitions"])})
+        aside = values.get("set_aside")
+        changed = {
+            "files": files,
+            "partitions": tuple(values["partitions"]),
+            "set_aside": SetAsideFiles.of(aside) if aside else None,
+        }
+        return cls(**{**values, **changed})
 
 
 class CuratedTable:
@@ -183,6 +211,7 @@ class CuratedTable:
         taken: Iterable[TakenFile],
         counts: Mapping[str, int],
         earliest_effect: int | None,
+        set_aside: SetAsideFiles | None = None,
         lease: Lease | None = None,
     ) -> CurateCommit:
         """Add rows, in files that `write_curated` wrote, and the raw files they came from in one commit.
@@ -203,6 +232,7 @@ class CuratedTable:
             "earliest_effect": earliest_effect,
             "partitions": sorted({file.month for file in files}),
             "newest_moment": max((file.newest for file in files if file.newest is not None), default=None),
+            "set_aside": set_aside.to_json() if set_aside else None,
         }
         if lease is not None:
             lease.check()

@@ -20,7 +20,8 @@ from transforms.text_values import EXAMPLES, read, was_rounded, without_space
 CARRIED = ("_file", "_line", "_unreadable", "_raw")
 """Beside a source's columns: where a row comes from, why it can't be read, and its text when it can't."""
 
-_YEARS = ("1900-01-01", "2200-01-01")
+YEARS = ("1900-01-01", "2200-01-01")
+"""An event time before the first, or not before the second, is a mistake."""
 _LONGEST_VALUE = 60
 _ROWS_AT_ONCE = 65_536
 _NO_VALUE, _BETWEEN = "chr(0)", "chr(31)"
@@ -205,8 +206,8 @@ class _Check:
 def _checks(source: Source) -> Iterator[_Check]:
     for name, column in source.columns.items():
         yield from _column_checks(name, column, source)
-    first, last = (f"timestamp '{year}'" for year in _YEARS)
-    told = _sentence("event time ", "cast(_event_time as varchar)", f" lies outside {_YEARS[0][:4]} to {int(_YEARS[1][:4]) - 1}")
+    first, last = (f"timestamp '{year}'" for year in YEARS)
+    told = _sentence("event time ", "cast(_event_time as varchar)", f" lies outside {YEARS[0][:4]} to {int(YEARS[1][:4]) - 1}")
     yield _Check("event_time", f"_event_time < {first} or _event_time >= {last}", told)
     for rule in source.rules:
         yield _Check(rule.name, _breaks(rule, source), text(f"{rule.name} does not hold: {rule.expr}"))

@@ -12,9 +12,10 @@ def classify_sql(rows: str, known: str | None, *, by: Sequence[str], columns: Se
 
     `rows`: the table of conformed rows, any number per `by` (key and version; nulls are equal to each other), with `columns`.
     `known`: the table of rows kept before, each `by` once, with `_row_hash`, `_file` and `_line`; None when there are none.
-    Rows out: the same, with `_class`: `bad` when it breaks a rule; of the others the first in (`_file`, `_line`) order is `kept`
-    unless `known` has its key and version, and the rest are a `duplicate` when their `_row_hash` is that of the row known or
-    kept, else a `conflict`, with `_rule` and `_reason`. `quote` writes a column's name.
+    Rows out: the same, with `_class` and `_again`. `_class`: `bad` when it breaks a rule; of the others the first in (`_file`,
+    `_line`) order is `kept` unless `known` has its key and version, and the rest are a `duplicate` when their `_row_hash` is that
+    of the row known or kept, else a `conflict`, with `_rule` and `_reason`. `_again`: a duplicate of a row known from the same
+    file, which was read before: the row itself once more. `quote` writes a column's name.
     """
     named = [quote(name) for name in by]
     # Bad rows take no part: each is on its own, so that many with an empty key are not one group.
@@ -28,7 +29,8 @@ def classify_sql(rows: str, known: str | None, *, by: Sequence[str], columns: Se
             if(_class = '{CONFLICT}', concat(
                 'its key and version are those of ', _first_file, ' line ', cast(_first_line as {{text}}), ', with other content'
             ), _reason) as _reason,
-            _class
+            _class,
+            _class = '{DUPLICATE}' and _is_known and _first_file = _file as _again
         from (
             select *, case
                 when _rule is not null then '{BAD}'

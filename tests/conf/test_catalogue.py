@@ -86,7 +86,8 @@ def test_a_wrong_feature_group(tmp_path, written, instead, message):
          " column, or end_of_day(<date column>)"),
         ("format: csv", "format: csv\nzone: Asia/Kuala_Lumpr", "orders.yaml:3: 'Asia/Kuala_Lumpr' is not an IANA time zone, such as"
          " 'Asia/Kuala_Lumpur' or 'UTC'"),
-        ("format: csv", "format: xls", "orders.yaml:2: 'xls' is not one of 'csv', 'jsonl', 'parquet' or 'delta'"),
+        ("format: csv", "format: xls", "orders.yaml:2: 'xls' is not one of 'csv', 'jsonl', 'parquet', 'delta' or 'set_aside'"),
+        ('location: "orders/*.csv"\n', "", "orders.yaml:1: 'location' is missing: where its files lie, a glob below the raw root"),
         ("  amount: money", "  amount: money\nrules:\n  - {name: some, expr: amont > 0}", "orders.yaml:12: no column named 'amont' (did you mean"
          " 'amount'?); columns: order_id, customer_id, ordered_at, amount"),
         ("  amount: money", "  amount: money\nrules:\n  - {name: some, expr: amount}", "orders.yaml:12: 'amount' is money, a condition must be"
@@ -99,6 +100,68 @@ def test_a_wrong_source(tmp_path, written, instead, message):
     with pytest.raises(DefinitionError) as problem:
         load_catalogue(folder(tmp_path, source=SOURCE.replace(written, instead)))
     assert str(problem.value) == message
+
+
+ASIDE = """\
+name: aside
+format: set_aside
+key: [row_id]
+event_time: event_time
+known_time: known_time
+columns:
+  row_id: string
+  source: string
+  kind: string
+  rule: string
+  event_time: timestamp
+  known_time: timestamp
+  customer_id: string
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "message"),
+    [
+        ("format: set_aside", "format: set_aside\nlocation: a.csv", "aside.yaml:1: `location` goes with files that are delivered; curate"
+         " writes the rows of `format: set_aside`"),
+        ("format: set_aside", "format: set_aside\nversion: kind", "aside.yaml:1: `version` goes with files that are delivered; curate"
+         " writes the rows of `format: set_aside`"),
+        ("  rule: string\n", "", "aside.yaml:1: `format: set_aside` has these columns, which curate fills: row_id: string, source: string,"
+         " kind: string, rule: string, event_time: timestamp, known_time: timestamp"),
+        ("rule: string", "rule: integer", "aside.yaml:1: `format: set_aside` has these columns, which curate fills: row_id: string, source:"
+         " string, kind: string, rule: string, event_time: timestamp, known_time: timestamp"),
+        ("key: [row_id]", "key: [source, row_id]", "aside.yaml:1: `format: set_aside` has `key: [row_id]`, `event_time: event_time` and"
+         " `known_time: known_time`"),
+        ("known_time: known_time\n", "", "aside.yaml:1: `format: set_aside` has `key: [row_id]`, `event_time: event_time` and"
+         " `known_time: known_time`"),
+        ("customer_id: string", "customer_id: {type: string, personal: hmac}", "aside.yaml:1: 'customer_id': `personal` is said by the"
+         " sources that the rows come from"),
+        ("customer_id: string", "customer_id: integer", "aside.yaml:13: 'customer_id' is integer here and string in 'orders': a column is"
+         " taken over as it is"),
+    ],
+)  # fmt: skip
+def test_a_wrong_ledger_of_rows_set_aside(tmp_path, written, instead, message):
+    assert written in ASIDE
+    (folder(tmp_path) / "sources" / "aside.yaml").write_text(ASIDE.replace(written, instead))
+    with pytest.raises(DefinitionError) as problem:
+        load_catalogue(tmp_path)
+    assert str(problem.value) == message
+
+
+def test_there_is_one_ledger_of_rows_set_aside_and_it_takes_over_what_sources_keep(tmp_path):
+    """A keyed hash is text whatever it is made of, and what is dropped has no type."""
+    source = SOURCE.replace("customer_id: string", "customer_id: {type: integer, personal: hmac}")
+    where = folder(tmp_path, source=source) / "sources"
+    (where / "aside.yaml").write_text(ASIDE)
+    (where / "visits.yaml").write_text(
+        SOURCE.replace("orders", "visits").replace("customer_id: string", "customer_id: {type: date, personal: drop}")
+    )
+    ledger = load_catalogue(tmp_path).source("aside")
+    assert (ledger.carried, ledger.is_delivered) == (("customer_id",), False)
+    (where / "besides.yaml").write_text(ASIDE.replace("name: aside", "name: besides"))
+    with pytest.raises(DefinitionError) as problem:
+        load_catalogue(tmp_path)
+    assert str(problem.value) == "besides.yaml:2: 'aside' has `format: set_aside` too; one source can have it"
 
 
 def test_all_problems_of_a_file_are_told_at_once(tmp_path):

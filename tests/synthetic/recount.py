@@ -19,7 +19,7 @@ from conf.specs import Source
 
 Row = dict[str, Any]
 ZONE = ZoneInfo("Asia/Kuala_Lumpur")
-SOURCES = load_catalogue(None).sources
+SOURCES = {name: source for name, source in load_catalogue(None).sources.items() if source.is_delivered}
 
 
 class BadRowError(Exception):

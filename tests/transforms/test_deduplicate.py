@@ -31,7 +31,7 @@ def classes(engine, new, known=None):
     tables = {"new": new} if known is None else {"new": new, "known": known}
     text = classify_sql("{new}", known and "{known}", by=BY, columns=list(SCHEMA), quote=engine.quote)
     found = engine.collect(f"select * from ({text}) order by _file, _line", **tables)
-    assert all(list(row) == [*(name for name in SCHEMA if name[:2] != "_r" or name == "_row_hash"), "_rule", "_reason", "_class"]
+    assert all(list(row) == [*(name for name in SCHEMA if name[:2] != "_r" or name == "_row_hash"), "_rule", "_reason", "_class", "_again"]
                for row in found)  # fmt: skip
     return [(row["_file"], row["_line"], row["_class"], row["_rule"], row["_reason"]) for row in found]
 
@@ -100,3 +100,30 @@ def test_what_is_known_already_comes_first(engine, few):
 
 def test_no_rows_in_no_rows_out(engine):
     assert classes(engine, given(engine, SCHEMA)) == []
+
+
+def test_a_row_read_again_from_its_own_file_is_said(engine):
+    """A file that changed is read once more: rows known from it are the rows themselves, not other rows like them."""
+    new = given(
+        engine,
+        SCHEMA,
+        ("ann", 1, "h1", "n.csv", 1, None, None),  # itself
+        ("ann", 1, "h1", "n.csv", 9, None, None),  # its likes in that file are told in the run that knew it first
+        ("ann", 1, "h1", "m.csv", 1, None, None),  # the same row in another file
+        ("ann", 1, "h2", "n.csv", 2, None, None),  # other content
+        ("bob", 1, "h1", "n.csv", 3, None, None),
+        ("bob", 1, "h1", "n.csv", 4, None, None),  # like a row of its file that wasn't known
+        ("cat", 1, "h1", "n.csv", 5, "rule", "why"),
+    )
+    known = given(engine, KNOWN, ("ann", 1, "h1", "n.csv", 1), ("cat", 1, "h1", "n.csv", 5))
+    text = classify_sql("{new}", "{known}", by=BY, columns=list(SCHEMA), quote=engine.quote)
+    found = engine.collect(f"select _file, _line, _class, _again from ({text}) order by _file, _line", new=new, known=known)
+    assert [tuple(row.values()) for row in found] == [
+        ("m.csv", 1, "duplicate", False),
+        ("n.csv", 1, "duplicate", True),
+        ("n.csv", 2, "conflict", False),
+        ("n.csv", 3, "kept", False),
+        ("n.csv", 4, "duplicate", False),
+        ("n.csv", 5, "bad", False),
+        ("n.csv", 9, "duplicate", True),
+    ]
