@@ -19,6 +19,7 @@ _OPTIONS = "spark.options."
 
 Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*[mg]$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+WriterChoice = Literal["auto", "workers", "jvm"]
 
 
 class SparkSettings(Spec):
@@ -96,13 +97,18 @@ class SnapshotSettings(Spec):
 
 
 class Settings(Spec):
-    """One environment's places and sizes."""
+    """One environment's places and sizes.
+
+    `writer`: who writes snapshots, training sets and the offline store: Spark's `workers`, or where they may not the `jvm`, at
+    about four times the cost; `auto` tries whether a worker may.
+    """
 
     environment: str
     platform: Literal["local", "glue", "emr", "yarn"]
     time_zone: Zone
     raw: str
     lake: str
+    writer: WriterChoice
     spark: SparkSettings
     online_store: OnlineStoreSettings
     offline_store: OfflineStoreSettings

@@ -1,11 +1,11 @@
-"""Answers queries where the facts are: a Spark task takes a run of buckets and writes the rows of every group and day."""
+"""Answers queries where the facts are: a Spark task takes a run of buckets and makes the rows of every group and day."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -37,20 +37,31 @@ class BucketTask:
     def buckets(self) -> int:
         return 1 << next(iter(self.readers.values())).layers[0].bucket_bits
 
+    def of_group(self, name: str) -> BucketTask:
+        """The part of it that asks for one group."""
+        [group] = (group for group in self.groups if group.name == name)
+        readers = {stream: self.readers[stream] for stream in group.streams}
+        return replace(self, groups=(group,), days={name: self.days[name]}, readers=readers)
+
+
+def tasks_of(task: BucketTask, spark: SparkSession) -> int:
+    """How many Spark tasks answer it, each a run of buckets, so that a day has as many files."""
+    return min(task.buckets, 4 * spark.sparkContext.defaultParallelism)
+
+
+def buckets_of(task: BucketTask, number: int, tasks: int) -> range:
+    """The buckets that one of the tasks answers."""
+    return range(number * task.buckets // tasks, (number + 1) * task.buckets // tasks)
+
 
 def answer_in_spark(task: BucketTask, spark: SparkSession) -> dict[str, list[tuple[str, SnapshotFile]]]:
-    """Answer every bucket; each Spark task a run of them, so that a day has as many files as there are tasks.
-
-    Returns the files written, by group, each with its day.
-    """
-    buckets = task.buckets
-    tasks = min(buckets, 4 * spark.sparkContext.defaultParallelism)
+    """Answer every bucket and write the rows, in Spark's tasks. Returns the files by group, each with its day."""
+    tasks = tasks_of(task, spark)
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch["id"].to_pylist():
-                mine = range(number * buckets // tasks, (number + 1) * buckets // tasks)
-                told = [json.dumps(item) for item in answer_buckets(task, mine)]
+                told = [json.dumps(item) for item in answer_buckets(task, buckets_of(task, number, tasks))]
                 yield pa.RecordBatch.from_pydict({"told": pa.array(told, pa.string())})
 
     rows = spark.range(0, tasks, 1, tasks).mapInArrow(work, "told string").collect()
@@ -74,8 +85,8 @@ def answer_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[s
         for group in task.groups
     }
     try:
-        for bucket in buckets:
-            _answer_bucket(task, bucket, writers)
+        for group, as_of, rows in rows_of_buckets(task, buckets):
+            writers[group].write(as_of, rows)
     except BaseException:
         problem = sys.exc_info()
         for writer in writers.values():
@@ -86,7 +97,13 @@ def answer_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[s
             yield name, as_of, file.path, file.rows, file.size
 
 
-def _answer_bucket(task: BucketTask, bucket: int, writers: Mapping[str, DayWriter]) -> None:
+def rows_of_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[str, str, pa.Table]]:
+    """Answer all groups for some buckets: group, day and some of its rows at a time, in order of bucket and entity."""
+    for bucket in buckets:
+        yield from _rows_of_bucket(task, bucket)
+
+
+def _rows_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[str, str, pa.Table]]:
     tables = {name: reader.read(bucket) for name, reader in task.readers.items()}
     spines = {group.spine[:2] for group in task.groups}
     found = [task.readers[s].entities(table, clock) for s, clock in spines if (table := tables[s]) is not None]
@@ -104,7 +121,7 @@ def _answer_bucket(task: BucketTask, bucket: int, writers: Mapping[str, DayWrite
                 for event_time, as_of in event_times.items():
                     of_day = rows if len(days) == 1 else rows.filter(pc.equal(rows["event_time"], event_time))
                     if len(of_day):
-                        writers[group.name].write(as_of, of_day)
+                        yield group.name, as_of, of_day
 
 
 def _of_the_same_days(task: BucketTask) -> dict[tuple[date, ...], list[CompiledGroup]]:

@@ -63,11 +63,11 @@ class JobParser(argparse.ArgumentParser):
 
 
 def load_settings_for(arguments: argparse.Namespace) -> Settings:
-    """The settings of the arguments' environment, with `--set`, `--raw` and `--lake` laid over."""
+    """The settings of the arguments' environment, with `--set`, `--raw`, `--lake` and `--writer` laid over."""
     from conf.settings import load_settings  # pydantic takes longer than a wrong argument should
 
-    given = {name: getattr(arguments, name, None) for name in ("raw", "lake")}
-    return load_settings(arguments.env, {**arguments.set, **{name: uri for name, uri in given.items() if uri}})
+    given = {name: getattr(arguments, name, None) for name in ("raw", "lake", "writer")}
+    return load_settings(arguments.env, {**arguments.set, **{name: text for name, text in given.items() if text}})
 
 
 def day(text: str) -> date:
@@ -104,6 +104,10 @@ def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
         "as_of": {"type": day, "metavar": "YYYY-MM-DD", "help": "the local day to compute (default: the last one that is over)"},
         "groups": {"type": names, "metavar": "A,B", "help": "only these feature groups"},
         "set": {"type": _pair, "action": "append", "metavar": "KEY=VALUE", "help": "one setting, for this run"},
+        "writer": {
+            "choices": ("auto", "workers", "jvm"),
+            "help": "who writes files: Spark's workers, or the JVM where these may not (default: auto, a worker tries)",
+        },
         "dry_run": {"action": "store_true", "help": "say what would be done and do nothing"},
     }
     parser.add_argument(f"--{name.replace('_', '-')}", **known[name])

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import importlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conf.errors import DefinitionError, InputError
 from transforms.calendar import cut_off, iso_utc, moment
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
     from conf.specs import ColumnType
+    from jobs.writers import Writer
     from stores.lake import Lake
     from stores.snapshots import Kind, Snapshot, SnapshotFile
-    from stores.storage import Storage
     from transforms.feature_group import Compiled, CompiledFunctionGroup
 
 _EXAMPLES = 3
@@ -48,9 +45,10 @@ class FunctionCall:
     lake: Lake
     spark: SparkSession
     kind: Kind
+    writer: Writer
 
     def run(self) -> tuple[SnapshotFile, ...]:
-        """Call the function, check what it gives, and write it, in Spark's workers.
+        """Call the function, check what it gives, and write it.
 
         Raises: InputError for a group that it reads without a snapshot of the day; DefinitionError when the function fails, or
         gives other columns than it declares, or an identifier twice or never.
@@ -150,21 +148,12 @@ class FunctionCall:
         )
 
     def _write(self, rows: DataFrame) -> tuple[SnapshotFile, ...]:
-        from stores.snapshots import SnapshotFile
+        from stores.snapshots import SnapshotTable
         from transforms.answer import snapshot_schema
 
-        files = 4 * self.spark.sparkContext.defaultParallelism
-        write = partial(
-            _write_rows,
-            storage=self.lake.storage,
-            group=self.group.name,
-            as_of=self.day.isoformat(),
-            version=self.version,
-            schema=snapshot_schema(self.group),
-            kind=self.kind,
-        )
-        told = rows.coalesce(files).mapInArrow(write, "told string").collect()
-        written = (SnapshotFile(**json.loads(row["told"])) for row in told)
+        some = rows.coalesce(4 * self.spark.sparkContext.defaultParallelism)
+        table = SnapshotTable(self.lake.storage, self.group.name, self.kind)
+        written = self.writer.rows_of_day(some, snapshot_schema(self.group), table, self.day.isoformat(), self.version)
         return tuple(sorted(written, key=lambda file: file.path))
 
 
@@ -201,20 +190,3 @@ def _fits(there: DataType, kind: ColumnType) -> bool:
             return isinstance(there, T.DateType)
         case _:
             return isinstance(there, T.TimestampType)
-
-
-def _write_rows(
-    batches: Iterable[pa.RecordBatch], *, storage: Storage, group: str, as_of: str, version: str, schema: pa.Schema, kind: Kind
-) -> Iterator[pa.RecordBatch]:
-    """Runs in a worker: one file of the day, told as JSON."""
-    import pyarrow
-
-    from stores.snapshots import DayWriter
-
-    with DayWriter(storage, group, {as_of: version}, schema, kind) as writer:
-        for batch in batches:
-            if len(batch):
-                arrays = [batch[field.name].cast(field.type) for field in schema]
-                writer.write(as_of, pyarrow.Table.from_arrays(arrays, schema=schema))
-        told: Sequence[str] = [json.dumps(asdict(file)) for _, file in writer.close()]
-    yield pyarrow.RecordBatch.from_pydict({"told": pyarrow.array(told, pyarrow.string())})

@@ -14,12 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from conf.errors import EtrError, HeldBack, PublishError
-from jobs.arguments import JobParser
+from jobs.arguments import COMMON, JobParser
 from jobs.feature_groups import features_of, online_features, wanted_feature_group
 from jobs.feature_store import feature_store
 from jobs.request import Days, add_days, made_days, read_request, refuse_hindsight
 from jobs.summary import Summary, run_job
-from jobs.tasks import run_in_tasks
 from jobs.unpublished import Day, GroupWork, target_of, targets
 from jobs.unpublished import pending as pending
 from jobs.validate import held_back_message
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from conf.settings import Settings
     from jobs.progress import Progress
+    from jobs.writers import Writer
     from stores.aws import FeatureStoreAddress
     from stores.lake import Lake
     from stores.offline import FitRows, OfflineDay, OfflineFile
@@ -153,7 +153,8 @@ def run(
         return IngestSummary(run_id, {work.group.name: GroupSummary(work.group.name, _untouched(work)) for work in works})
     with feature_store(settings) as address:
         works = [_with_feature_group(work, address, settings) if work.has_work() else work for work in works]
-        publisher = _Publisher(lake, spark, settings, address, run_id, now or datetime.now(UTC))
+        writer = _writer(works, lake, settings, spark, progress)
+        publisher = _Publisher(lake, spark, settings, address, run_id, now or datetime.now(UTC), writer)
         with progress.step("publish", total=len(works)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
 
             def publish(work: GroupWork) -> GroupSummary | EtrError:
@@ -172,6 +173,14 @@ def run(
     if problems:
         raise PublishError("\n".join(map(str, problems))) from problems[0]
     return summary
+
+
+def _writer(works: Sequence[GroupWork], lake: Lake, settings: Settings, spark: SparkSession, progress: Progress) -> Writer:
+    """Who writes the offline store."""
+    from jobs.writers import choose_writer
+
+    target = next(work.target for work in works if work.target is not None)
+    return choose_writer(settings.writer, spark, lake.storage.elsewhere(target.table), "", progress)
 
 
 def _untouched(work: GroupWork) -> tuple[DaySummary, ...]:
@@ -209,6 +218,7 @@ class _Publisher:
     address: FeatureStoreAddress
     run_id: str
     now: datetime
+    writer: Writer
 
     def publish(self, work: GroupWork) -> GroupSummary:
         if not work.has_work():
@@ -228,18 +238,16 @@ class _Publisher:
 
     def _offline(self, work: GroupWork, days: Sequence[date]) -> dict[date, DaySummary]:
         """Write some days' files in one Spark job, a task a file, then note each day that is whole."""
-        from stores.offline import OfflineFile as File
-        from stores.offline import write_part
 
         assert work.target is not None
         offline = {day: self._offline_day(work, day) for day in days}
         tasks = [(day, number) for day in days for number in range(len(offline[day].parts))]
         for day in days:
             work.log.begin(day, work.target, [offline[day].path(number) for number in range(len(offline[day].parts))])
-        calls = [partial(write_part, offline[day], number) for day, number in tasks]
-        files: dict[date, list[File]] = {day: [] for day in days}
-        for (day, _), told in zip(tasks, run_in_tasks(self.spark, calls), strict=True):
-            files[day].append(File(**told))
+        written = self.writer.offline_parts([(offline[day], number) for day, number in tasks])
+        files: dict[date, list[OfflineFile]] = {day: [] for day in days}
+        for (day, _), file in zip(tasks, written, strict=True):
+            files[day].append(file)
         return {day: self._note(work, day, offline[day], files[day]) for day in days}
 
     def _offline_day(self, work: GroupWork, day: date) -> OfflineDay:
@@ -315,7 +323,7 @@ class _Publisher:
         )
         sending = self._sending(work, newest, features, work.log.begin_sending(note))
         calls = [partial(send_part, sending, number) for number in range(len(sending.parts))]
-        outcomes = [WriteOutcome(**{**told, "dead_letters": _letters(told)}) for told in run_in_tasks(self.spark, calls)]
+        outcomes = [WriteOutcome(**{**told, "dead_letters": _letters(told)}) for told in self.writer.run(calls)]
         outcome = sum(outcomes, WriteOutcome())
         fit, _, _ = newest.counts
         if not outcome.sent == fit == outcome.written + outcome.skipped + outcome.dead:
@@ -399,7 +407,9 @@ def _letters(told: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = JobParser("ingest", "Publish snapshots to the offline store, and the newest day to the online store.")
+    parser = JobParser(
+        "ingest", "Publish snapshots to the offline store, and the newest day to the online store.", common=(*COMMON, "writer")
+    )
     add_days(parser)
     refuse_hindsight(parser)
     parser.add_argument("--wait", type=int, default=60, metavar="SECONDS", help="how long to wait for another run (default: 60)")

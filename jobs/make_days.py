@@ -16,6 +16,7 @@ from transforms.answer import snapshot_schema
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from jobs.writers import Writer
     from stores.facts import BucketReader
     from stores.lake import Lake
     from stores.lease import Lease
@@ -34,6 +35,7 @@ class Maker:
     readers: Mapping[str, BucketReader]
     leases: Mapping[str, Lease]
     kind: Kind
+    writer: Writer
 
     def make(self, work: Sequence[Wanted]) -> Iterator[tuple[Snapshot, bool]]:
         """Answer, compare with what is current, commit: each version, oldest day first, and whether the current one stands.
@@ -92,7 +94,9 @@ class Maker:
         for wanted in work:
             self._table(wanted).remove_leftovers(wanted.day, wanted.version)
             group, reads = self.compiled.functions[wanted.group], self._reads(wanted)
-            call = FunctionCall(group, wanted.day, wanted.version, reads, self.compiled, self.lake, self.spark, self.kind)
+            call = FunctionCall(
+                group, wanted.day, wanted.version, reads, self.compiled, self.lake, self.spark, self.kind, self.writer
+            )
             files[wanted] = call.run()
         return files
 
@@ -101,7 +105,7 @@ class Maker:
 
     def _answer(self, work: Sequence[Wanted]) -> dict[Wanted, tuple[SnapshotFile, ...]]:
         """The files of each version, one Spark job an entity."""
-        from jobs.answer_buckets import BucketTask, answer_in_spark
+        from jobs.answer_buckets import BucketTask
 
         files: dict[Wanted, tuple[SnapshotFile, ...]] = {}
         for entity in dict.fromkeys(self.compiled.groups[wanted.group].entity for wanted in work):
@@ -113,7 +117,7 @@ class Maker:
             groups = tuple(self.compiled.groups[name] for name in days)
             streams = {stream: self.readers[stream] for group in groups for stream in group.streams}
             task = BucketTask(self.lake.storage, self.compiled.zone, groups, days, streams, self.kind)
-            written = {group: sort_by_day(some) for group, some in answer_in_spark(task, self.spark).items()}
+            written = {group: sort_by_day(some) for group, some in self.writer.answers(task).items()}
             files |= {wanted: written[wanted.group].get(wanted.day.isoformat(), ()) for wanted in mine}
         return files
 
@@ -132,7 +136,6 @@ class Maker:
 
     def _compare(self, versions: Mapping[Wanted, Snapshot]) -> dict[Wanted, Restatement]:
         """How each version that replaces another differs from it, a Spark task each."""
-        from jobs.tasks import run_in_tasks
         from stores.differences import Comparison
 
         replacing = {wanted: made for wanted, made in versions.items() if wanted.current is not None and made.files}
@@ -143,5 +146,5 @@ class Maker:
             entity = self.compiled.group(wanted.group).entity
             comparison = Comparison(self.lake.storage, entity, wanted.current, made, wanted.reasons, path)
             calls.append(partial(Comparison.restatement, comparison))
-        told = run_in_tasks(self.spark, calls)
+        told = self.writer.run(calls)
         return {wanted: Restatement.of(answer) for wanted, answer in zip(replacing, told, strict=True)}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from jobs.arguments import JobParser
+from jobs.arguments import COMMON, JobParser
 from jobs.due import Ledgers, Wanted, find_due, say_what_to_restate
 from jobs.request import Days, Request, Restating, add_days, read_request
 from jobs.summary import Summary, run_job
@@ -19,6 +19,7 @@ from jobs.summary import Summary, run_job
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from conf.settings import WriterChoice
     from jobs.progress import Progress
     from stores.facts import BucketReader
     from stores.lake import Lake
@@ -75,6 +76,7 @@ def run(
     horizon: timedelta = HORIZON,
     days_at_once: int = DAYS_AT_ONCE,
     kind: Kind = "snapshots",
+    writer: WriterChoice = "workers",
     wait_seconds: float = 0.0,
 ) -> MaterializeSummary:
     """Make what is missing of `days`, and again what should be restated: one Delta commit a group and day, oldest day first.
@@ -85,6 +87,7 @@ def run(
     Raises: LeaseError when another run writes the same tables; PublishError for a day on which no entity has a row.
     """
     from jobs.make_days import Maker
+    from jobs.writers import choose_writer
     from stores.snapshots import SnapshotTable
 
     made: list[Snapshot] = []
@@ -98,8 +101,9 @@ def run(
             readers = _prepare(compiled, due.make, lake, spark, progress)
             if any(wanted.group in compiled.functions for wanted in due.make):
                 held_on.push(stack.pop_all())  # functions read the ledgers themselves
-        maker = Maker(compiled, ledgers, lake, spark, run_id, readers, leases, kind)
         if due.make:
+            chosen = choose_writer(writer, spark, lake.storage, kind, progress)
+            maker = Maker(compiled, ledgers, lake, spark, run_id, readers, leases, kind, chosen)
             with progress.step("snapshots", total=len(due.make)) as step:
                 for chunk in _chunks(due.make, days_at_once):
                     for snapshot, stands in maker.make(chunk):
@@ -137,7 +141,11 @@ def _chunks(work: Sequence[Wanted], days_at_once: int) -> Iterator[list[Wanted]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = JobParser("materialize", "Ledgers to snapshots: all features of a group as of a day, or of every day of a range.")
+    parser = JobParser(
+        "materialize",
+        "Ledgers to snapshots: all features of a group as of a day, or of every day of a range.",
+        common=(*COMMON, "writer"),
+    )
     add_days(parser, restate=True)
     parser.add_argument(
         "--hindsight",
@@ -185,6 +193,7 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
             horizon=request.horizon,
             days_at_once=request.settings.snapshots.days_at_once,
             kind=request.kind,
+            writer=request.settings.writer,
             wait_seconds=arguments.wait,
         )
     _say_what_was_made(result, request)

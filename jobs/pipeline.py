@@ -11,7 +11,7 @@ from datetime import date
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from jobs.arguments import JobParser
+from jobs.arguments import COMMON, JobParser
 from jobs.request import Days, Request, add_days, read_request, refuse_hindsight
 from jobs.summary import Summary, run_job
 
@@ -32,7 +32,9 @@ SMALL_BYTES = 200 * 2**20  # of new raw files: below it, most of a run is Java c
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = JobParser("pipeline", "Raw files to published features: curate, materialize, validate and ingest.")
+    parser = JobParser(
+        "pipeline", "Raw files to published features: curate, materialize, validate and ingest.", common=(*COMMON, "writer")
+    )
     parser.add_argument("--catch-up", action="store_true", help="also the days missed since the last one that was made")
     add_days(parser, restate=True)
     refuse_hindsight(parser)
@@ -188,6 +190,7 @@ class Pipeline:
             restating=request.restating,
             horizon=request.horizon,
             days_at_once=request.settings.snapshots.days_at_once,
+            writer=request.settings.writer,
         )
         days = self._days_to_publish([(s.group, s.day) for s in (*made.made, *made.confirmed)], made.to_restate)
         judged = validate.run(

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = JobParser(
         "training_set",
         "Labels to training rows: each joined to the features known at its time.",
-        common=("env", "conf", "lake", "set", "dry_run"),
+        common=("env", "conf", "lake", "set", "dry_run", "writer"),
     )
     parser.add_argument("name", metavar="NAME", help="the training set's name, as in conf/training_sets/")
     parser.add_argument("--labels", metavar="FILE", help="labels as CSV, JSON lines or Parquet (default: the definition's spine)")

@@ -13,11 +13,11 @@ from conf.errors import InputError, PublishError
 from jobs.labels_file import LabelsFile, quarantine_rows
 from jobs.prepare_facts import bring_up_to_date
 from jobs.progress import Progress
-from jobs.tasks import run_in_tasks
 from jobs.training_set_asked import Asked
 from jobs.training_set_tasks import LabelTask, Written, write_buckets
+from jobs.writers import choose_writer
 from stores.facts import BucketReader
-from stores.training_sets import LabelSource, LabelStage, TrainingSetVersion
+from stores.training_sets import FOLDER, LabelSource, LabelStage, TrainingSetVersion
 from transforms.calendar import day_number
 
 FATES = {"rows": "became rows", "unripe": "aren't ripe", "rejected": "were rejected", "duplicates": "are there twice"}
@@ -44,7 +44,7 @@ def run(asked: Asked, *, spark: SparkSession, run_id: str, progress: Progress, w
             with progress.step("labels", total=asked.survey.labels):
                 labels = _stage(asked, asked.labels, run_id, readers.bucket_bits)
         with progress.step("rows", total=1 << readers.bucket_bits):
-            written = _write(asked, readers, labels, spark, run_id)
+            written = _write(asked, readers, labels, spark, run_id, progress)
         made = _told(asked, run_id, curated, written)
         _check(asked, made)
         table.commit(made, asked.made.rows.schema, lease)
@@ -108,7 +108,12 @@ def _quarantine(asked: Asked, number: int | None = None) -> str:
 
 
 def _write(
-    asked: Asked, readers: _Readers, labels: Mapping[int, tuple[str, ...]], spark: SparkSession, run_id: str
+    asked: Asked,
+    readers: _Readers,
+    labels: Mapping[int, tuple[str, ...]],
+    spark: SparkSession,
+    run_id: str,
+    progress: Progress,
 ) -> list[Written]:
     """Every bucket's rows; each Spark task a run of buckets, and a file."""
     columns = asked.labels.columns if asked.labels else None
@@ -130,7 +135,8 @@ def _write(
         mine = range(number * buckets // tasks, (number + 1) * buckets // tasks)
         quarantine = asked.lake.quarantine_path(run_id, _quarantine(asked, number))
         calls.append(partial(write_buckets, task, number, mine, quarantine))
-    return [Written.of(told) for told in run_in_tasks(spark, calls)]
+    writer = choose_writer(asked.settings.writer, spark, asked.lake.storage, FOLDER, progress)
+    return [Written.of(told) for told in writer.run(calls)]
 
 
 def _told(asked: Asked, run_id: str, curated: Mapping[str, int], written: Sequence[Written]) -> TrainingSetVersion:

@@ -152,11 +152,15 @@ def write_part(day: OfflineDay, number: int) -> OfflineFile:
     Raises: PublishError where a row is of another event time, or a column can't become its feature.
     """
     path = day.path(number)
-    columns = [name for name in day.types if name not in day.told]
-    batches = (as_offline_rows(batch, day) for batch in day.rows.read(day.parts[number], columns))
-    rows = write_rows(day.table, path, batches, day.schema)
+    rows = write_rows(day.table, path, rows_of_part(day, number), day.schema)
     stored = day.table.stat(path) if rows else None
     return OfflineFile(path, rows, stored.size if stored else 0)
+
+
+def rows_of_part(day: OfflineDay, number: int) -> Iterator[pa.RecordBatch]:
+    """The rows of one part as they are published. Raises as `write_part` does."""
+    columns = [name for name in day.types if name not in day.told]
+    return (as_offline_rows(batch, day) for batch in day.rows.read(day.parts[number], columns))
 
 
 def as_offline_rows(batch: pa.RecordBatch, day: OfflineDay) -> pa.RecordBatch:

@@ -1,4 +1,4 @@
-"""Snapshots at rest: Parquet files that workers write, committed to Delta a day at a time, and the current version of a day."""
+"""Snapshots at rest: Parquet files, committed to Delta a day at a time, and the current version of a day."""
 
 from __future__ import annotations
 
@@ -171,6 +171,10 @@ class SnapshotTable:
         """Where a version's files lie."""
         return f"{self.path}/as_of={as_of}/snapshot_version={version}"
 
+    def new_file(self, as_of: str, version: str) -> str:
+        """Where another file of a version goes."""
+        return f"{self.folder(as_of, version)}/part-{uuid.uuid4().hex}.parquet"
+
     def diff_path(self, day: date, was: str, version: str) -> str:
         """Where the differences between two versions of a day lie."""
         return f"{self.kind}/_diffs/{self.group}/as_of={day.isoformat()}/{was}-{version}.parquet"
@@ -312,7 +316,7 @@ class DayWriter:
     def _flush(self, as_of: str) -> None:
         """Write what waits of a day as one row group."""
         if as_of not in self._open:
-            path = f"{self._table.folder(as_of, self.versions[as_of])}/part-{uuid.uuid4().hex}.parquet"
+            path = self._table.new_file(as_of, self.versions[as_of])
             stream = self._stack.enter_context(self.storage.open_output(path))
             writer = self._stack.enter_context(pq.ParquetWriter(stream, self.schema, compression="zstd"))
             self._open[as_of] = (writer, path)

@@ -16,6 +16,7 @@ import pytest
 from conf.errors import DefinitionError, EtrError, InputError
 from jobs.due import Ledgers, find_due
 from jobs.function_groups import FunctionCall, in_order
+from jobs.writers import ByWorkers
 from stores.lake import Lake
 from stores.snapshots import DayWriter, Snapshot, SnapshotTable, sort_by_day
 from tests.jobs.by_hand import PLANS_DAILY, ZONE, catalogue_of, took_in
@@ -106,7 +107,8 @@ def call(spark: Any, lake: Lake, function: str = "quality", *, read: bool = True
     )
     reads = {"customer_plans": plans_snapshot(lake)} if read else {}
     group = compiled.functions["customer_quality"]
-    return FunctionCall(group, DAY, "v1", reads, compiled, OneTable(lake.storage, plans), spark, "snapshots")  # type: ignore[arg-type]
+    from_table, writer = OneTable(lake.storage, plans), ByWorkers(spark)
+    return FunctionCall(group, DAY, "v1", reads, compiled, from_table, spark, "snapshots", writer)  # type: ignore[arg-type]
 
 
 def plans_snapshot(lake: Lake, version: str = "p1", day: date = DAY) -> Snapshot:
@@ -179,7 +181,8 @@ def test_what_fails_when_spark_computes_is_told_too(spark, tmp_path, module) -> 
 def test_a_group_that_was_not_made_is_named(tmp_path, module) -> None:
     _, compiled = catalogue_of(PLANS_DAILY, QUALITY)
     lake = Lake(tmp_path / "lake")
-    asked = FunctionCall(compiled.functions["customer_quality"], DAY, "v1", {}, compiled, lake, None, "snapshots")  # type: ignore[arg-type]
+    group = compiled.functions["customer_quality"]
+    asked = FunctionCall(group, DAY, "v1", {}, compiled, lake, None, "snapshots", ByWorkers(None))  # type: ignore[arg-type]
     with pytest.raises(InputError) as failure:
         asked.run()
     assert str(failure.value) == (
