@@ -8,9 +8,12 @@ from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
+import pyarrow as pa
+
 from stores.lake import Lake
 from transforms import prepare_duckdb
 from transforms.curated import curated_arrow_schema
+from transforms.fact_sql import needed_columns
 from transforms.feature_group import Compiled, Stream
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ class BySpark:
 
 
 class ByDuckDB:
-    """DuckDB over the Delta tables' files, one stream at a time; what doesn't fit `memory` spills to disk."""
+    """DuckDB over the rows in memory, one stream at a time; what else doesn't fit `memory` spills to disk."""
 
     name = "DuckDB"
 
@@ -97,10 +100,11 @@ class ByDuckDB:
             facts = prepare_duckdb.prepare(stream, own, sources, connection=connection)
         yield prepare_duckdb.in_buckets(facts, bits), keys.filter(keys["_known_before"]).select(["key"])
 
-    def _tables(self, stream: Stream) -> dict[str, prepare_duckdb.Rows]:
-        found = {source: self.lake.curated(source).dataset() for source in stream.sources}
-        empty = {source: curated_arrow_schema(self.compiled.sources[source]).empty_table() for source in found}
-        return {source: empty[source] if rows is None else rows for source, rows in found.items()}
+    def _tables(self, stream: Stream) -> dict[str, pa.Table]:
+        return {
+            source: self.lake.curated(source).rows(curated_arrow_schema(self.compiled.sources[source], [*columns, "_run"]))
+            for source, columns in needed_columns(stream, self.compiled.sources).items()
+        }
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:

@@ -64,15 +64,17 @@ def arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
     return pa.schema([(name, _ARROW_TYPES[type_]) for name, type_ in columns.items()])
 
 
-def curated_arrow_schema(source: Source) -> pa.Schema:
-    return arrow_schema(curated_columns(source))
+def curated_arrow_schema(source: Source, columns: Iterable[str] | None = None) -> pa.Schema:
+    """`columns`: those wanted, all when None."""
+    types = curated_columns(source)
+    return arrow_schema(types if columns is None else {name: types[name] for name in columns})
 
 
 def curated_table(source: Source, rows: Iterable[Mapping[str, Any]], *, run: str = "") -> pa.Table:
     """Rows as curate would have left them, from texts as an example writes them; typed values are taken as they are.
 
     A time without an offset, and a date that stands for a time, are read in their column's zone. A column that is left out is
-    null; of the key, the number of the row stands in; a row was known when it happened.
+    null; of the key, the number of the row stands in; a row that doesn't say when it was known was when it happened.
 
     Raises DefinitionError naming the source, the row (from 1) and the column.
     """
@@ -109,7 +111,7 @@ def _row(source: Source, number: int, row: Mapping[str, Any], run: str) -> dict[
         raise problem(f"column '{source.event_time.column}' is missing: it says when the row happened")
     noticed = None
     if source.known_time:
-        noticed = _time(source, source.known_time, told) or event
+        noticed = _time(source, source.known_time, told) if source.known_time.column in row else event
     return {**told, "_event_time": event, "_known_time": noticed, "_line": number, "_run": run}
 
 

@@ -207,22 +207,20 @@ class _Series:
         facts = timeline.facts
         known = timeline.select(LIFETIME).everything
         spans = self._held(known.query, known.positions)
-        since = None
         if column.within is not None:
             assert column.since is not None
             moment = facts.values[column.since]
-            since = moment.data
             spans = spans.take(moment.present[spans.positions])
-            days = local_days_of(since, timeline.zone)[spans.positions]
+            days = local_days_of(moment.data, timeline.zone)[spans.positions]
             bounds = _days_within(column.within, days)
             if column.within.kind == "months":
                 bounds = self._ended(bounds[0], spans.group), self._ended(bounds[1], spans.group)
             low, high = (self._point(day, spans.group) for day in bounds)
-            spans = spans.clipped(low, high).in_order(since)
+            spans = spans.clipped(low, high)
         if column.newest_per is not None:
             key = facts.values[column.newest_per]
             spans = spans.take(key.present[spans.positions])
-            spans = spans.newest_of_each(key.data[spans.positions], most=MAXIMUM_POINTS).in_order(since)
+            spans = spans.newest_of_each(key.data[spans.positions], most=MAXIMUM_POINTS).in_order()
         return PointSelection(self.day, timeline.day, spans)
 
     def _ended(self, days: Days, group: Positions) -> Days:
@@ -243,7 +241,9 @@ class _Series:
             ends = until[positions]
             passed = ends < timeline.queries.cut_off[group]  # others still hold at T, and so at each point from where they began
             last[passed] = local_days_of(ends[passed], timeline.zone)
-        begins, ends = self._point(timeline.day[positions], group), self._point(last, group)
+        holds_from = timeline.facts.holds_from
+        first = timeline.day[positions] if holds_from is None else local_days_of(holds_from[positions], timeline.zone)
+        begins, ends = self._point(first, group), self._point(last, group)
         return Spans(group, positions, begins, ends).take(begins < ends)
 
 

@@ -13,7 +13,7 @@ from conf.specs import ColumnType
 from transforms.feature_group import Stream
 from transforms.kernel import Facts, Values
 
-CLOCK_COLUMNS = ("clock", "entity", "at", "valid_from", "valid_until", "holds_until")
+CLOCK_COLUMNS = ("clock", "entity", "at", "valid_from", "valid_until", "holds_from", "holds_until")
 ValueTypes = Mapping[str, Mapping[str, ColumnType]]  # by clock and value
 
 
@@ -43,9 +43,8 @@ def facts_on_clocks(table: pa.Table, types: ValueTypes, entities: pa.Array) -> I
         step = np.diff(entity)
         if (step < 0).any() or (np.diff(at)[step == 0] < 0).any():
             raise PublishError(f"facts on clock {clock} are not in order; remove the lake's facts/ and run again")
-        holds_until = part["holds_until"]
-        holds = None if holds_until.null_count == len(part) else holds_until.to_numpy()
-        yield clock, Facts(entity, at, valid_from, valid_until, values, holds)
+        holds = (None if part[name].null_count == len(part) else part[name].to_numpy() for name in ("holds_until", "holds_from"))
+        yield clock, Facts(entity, at, valid_from, valid_until, values, *holds)
 
 
 def entities_with_facts(tables: Iterable[tuple[pa.Table | None, str]]) -> pa.Array:

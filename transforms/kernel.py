@@ -57,8 +57,8 @@ class Facts:
     """Prepared rows of a bucket, sorted by (entity, at, known time, primary key).
 
     A fact counts at T when `at` lies in the window and `valid_from <= T < valid_until`. `entity`: codes from 0.
-    On a clock for values of every day, `at` and `holds_until` say when a fact holds in the world (`at < t`, and not
-    `holds_until < t`), and its validity when this is known.
+    On a clock for values of every day, its validity says when a fact is known, and `holds_from` (None: `at`) and `holds_until`
+    when it holds in the world: at t for `holds_from < t`, and not `holds_until < t`. `at` is how old it is.
     """
 
     entity: NDArray[np.int64]
@@ -67,6 +67,7 @@ class Facts:
     valid_until: Instants
     values: Mapping[str, Values]
     holds_until: Instants | None = None
+    holds_from: Instants | None = None
 
     def take(self, positions: Positions | Mask | slice) -> Facts:
         return Facts(
@@ -76,6 +77,7 @@ class Facts:
             self.valid_until[positions],
             {name: values.take(positions) for name, values in self.values.items()},
             None if self.holds_until is None else self.holds_until[positions],
+            None if self.holds_from is None else self.holds_from[positions],
         )
 
     def __len__(self) -> int:

@@ -71,12 +71,9 @@ class Spans:
         )
         return Spans(group, positions, low, high)
 
-    def in_order(self, age: NDArray[np.int64] | None = None) -> Spans:
-        """By group, then `age` (of every fact, by position; None: their order), then position."""
-        order = (
-            (self.low, self.positions, self.group) if age is None else (self.low, self.positions, age[self.positions], self.group)
-        )
-        return self.take(np.lexsort(order))
+    def in_order(self) -> Spans:
+        """By group, then position."""
+        return self.take(np.lexsort((self.low, self.positions, self.group)))
 
 
 class PointSelection(Selection):

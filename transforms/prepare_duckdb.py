@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import TypeAlias
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset
 
 from conf import expressions
 from conf.specs import Source
@@ -18,7 +16,6 @@ from transforms.fact_sql import DUCKDB, Table, affected_sql, facts_sql, key_colu
 from transforms.feature_group import Stream
 from transforms.spark_hash import spark_hash
 
-Rows: TypeAlias = "pa.Table | pa.dataset.Dataset"  # of a dataset only the columns are read that are needed
 _numbers = count()
 
 
@@ -31,7 +28,7 @@ def connect(**config: str | bool | int | float | list[str]) -> duckdb.DuckDBPyCo
 
 def prepare(
     stream: Stream,
-    curated: Mapping[str, Rows],
+    curated: Mapping[str, pa.Table],
     sources: Mapping[str, Source],
     *,
     connection: duckdb.DuckDBPyConnection | None = None,
@@ -57,7 +54,7 @@ def in_buckets(facts: pa.Table, bits: int) -> pa.Table:
 
 def affected_keys(
     stream: Stream,
-    curated: Mapping[str, Rows],
+    curated: Mapping[str, pa.Table],
     sources: Mapping[str, Source],
     new_runs: Mapping[str, Sequence[str]],
     *,
@@ -75,12 +72,12 @@ def affected_keys(
 
 def of_keys(
     stream: Stream,
-    curated: Mapping[str, Rows],
+    curated: Mapping[str, pa.Table],
     sources: Mapping[str, Source],
     keys: pa.Table,
     *,
     connection: duckdb.DuckDBPyConnection | None = None,
-) -> dict[str, Rows]:
+) -> dict[str, pa.Table]:
     """The curated tables, of the stream's own rows only those with a primary key among `keys`."""
     restricted = dict(curated)
     with _tables({**curated, "": keys}, connection) as (tables, duck):
@@ -91,12 +88,12 @@ def of_keys(
 
 @contextmanager
 def _tables(
-    arrow: Mapping[str, Rows], connection: duckdb.DuckDBPyConnection | None
+    arrow: Mapping[str, pa.Table], connection: duckdb.DuckDBPyConnection | None
 ) -> Iterator[tuple[dict[str, Table], duckdb.DuckDBPyConnection]]:
-    """Rows as tables that SQL can name, inside the block."""
+    """Arrow tables as tables that SQL can name, inside the block."""
     own = connection or connect()
     number = next(_numbers)
-    tables = {name: Table(f"etr_{number}_{place}", tuple(rows.schema.names)) for place, (name, rows) in enumerate(arrow.items())}
+    tables = {name: Table(f"etr_{number}_{place}", tuple(rows.column_names)) for place, (name, rows) in enumerate(arrow.items())}
     for name, table in tables.items():
         own.register(table.name, arrow[name])
     try:

@@ -7,23 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.by_engine import by_engine
+from tests.conformance.answers import by_engine, by_oracle
 from tests.conformance.cases import Case, load_cases, read_like
-from tests.oracle import answer, answer_event, disagreements
+from tests.oracle import disagreements
 
 CASES = load_cases()
 IDS = [case.name for case in CASES]
 NOT_YET = {  # what the engine doesn't answer so far, and why; an entry whose case passes is an error
-    "05_two_clocks: never known is never counted": "small curated tables take a known time that is null for the event time",
-    "09_money: sums are exact past the digits of a double": "DuckDB multiplies amounts of 18 digits by 100 within 18 digits",
-    "19_daily: a day's facts are as old as their events, as a state's are": "a day's facts are as old as what last changed them",
 }
-
-
-def by_oracle(case: Case) -> Mapping[str, Mapping[str, Any]]:
-    if case.at is not None:
-        return answer_event(case.group, case.sources, case.rows, at=case.at, zone=case.zone, groups=case.groups)
-    return answer(case.group, case.sources, case.rows, as_of=case.as_of, zone=case.zone, groups=case.groups, now=case.now)
 
 
 def expected(case: Case, like: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -47,7 +38,7 @@ def with_marks(case: Case):
     return pytest.param(case, marks=pytest.mark.xfail(reason=NOT_YET[case.name], strict=True) if case.name in NOT_YET else ())
 
 
-@pytest.mark.parametrize("case", map(with_marks, CASES), ids=IDS)
+@pytest.mark.parametrize("case", [with_marks(case) for case in CASES], ids=IDS)
 def test_the_engine_gives_what_was_worked_out_by_hand(case):
     assert disagreements(expected(case, by_oracle(case)), by_engine(case)) == []
 

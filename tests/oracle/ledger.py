@@ -114,8 +114,8 @@ def _versions(source: Source, rows: Iterable[Mapping[str, Any]]) -> Iterator[tup
         if (key, version) in seen:
             raise ValueError(f"{source.name}: two rows of key {key}, version {version}; curated rows have one")
         seen.add((key, version))
-        event = _time(source, source.event_time, row)
-        known = _time(source, source.known_time, row) if source.known_time else ALWAYS
+        event = time_of(source, source.event_time, row)
+        known = time_of(source, source.known_time, row) if source.known_time else ALWAYS
         clocks = {"_event_time": event, "_known_time": known if source.known_time else None}
         yield key, version, Row(event, known, key, row | clocks)
 
@@ -128,7 +128,8 @@ def _masked(source: Source, values: Mapping[str, Any], read: datetime) -> dict[s
     return found
 
 
-def _time(source: Source, time: TimeColumn, row: Mapping[str, Any]) -> Any:
+def time_of(source: Source, time: TimeColumn, row: Mapping[str, Any]) -> Any:
+    """A row's event or known time: a timestamp of it, or what its source makes of a date."""
     value, zone = row[time.column], source.zone_of(time.column)
     if value is None or time.of_date is None:
         return value

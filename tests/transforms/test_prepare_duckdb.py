@@ -54,7 +54,7 @@ def compiled_of(**item: object) -> Compiled:
 
 
 def facts_of(rows: Mapping[str, Sequence[Mapping[str, object]]], **item: object) -> list[tuple[object, ...]]:
-    """(at, valid from, valid until, holds until, value) of the facts of the one feature, in words; earliest first."""
+    """(at, valid from, valid until, value), or of days (holds from, holds until, valid from, valid until, value), of the facts of the one feature, in words; earliest first."""
     compiled = compiled_of(**item)
     group = compiled.groups["g"]
     used = next(iter((*group.windows, *group.dailies)))
@@ -62,11 +62,8 @@ def facts_of(rows: Mapping[str, Sequence[Mapping[str, object]]], **item: object)
     stream = compiled.streams[used.stream]
     tables = {name: curated_table(source, rows.get(name, ())) for name, source in SOURCES.items()}
     found = [row for row in prepare(stream, tables, SOURCES).to_pylist() if row["clock"] == used.clock]
-    return [
-        (*(in_words(row[name]) for name in ("at", "valid_from", "valid_until", "holds_until")), row[value])
-        for row in found
-        if row[value] is not None
-    ]
+    names = ["at", "valid_from", "valid_until"] if group.windows else ["holds_from", "holds_until", "valid_from", "valid_until"]
+    return [(*(in_words(row[name]) for name in names), row[value]) for row in found if row[value] is not None]
 
 
 def in_words(instant: int | None) -> str | None:
@@ -89,18 +86,18 @@ PLAN = {"plan": "p", "person": "ann", "made": day(2), "recorded": day(2), "versi
 @pytest.mark.parametrize(
     ("case", "plans", "expected"),
     [
-        ("known at once: from just after it happened", [PLAN], [("02 12:00", "02 12:00+", "ever", None, 1000)]),
-        ("known within the grace: the same", [PLAN | {"recorded": day(2, 13)}], [("02 12:00", "02 12:00+", "ever", None, 1000)]),
-        ("late: from its known time less the grace", [PLAN | {"recorded": day(5)}], [("02 12:00", "05 11:00", "ever", None, 1000)]),
+        ("known at once: from just after it happened", [PLAN], [("02 12:00", "02 12:00+", "ever", 1000)]),
+        ("known within the grace: the same", [PLAN | {"recorded": day(2, 13)}], [("02 12:00", "02 12:00+", "ever", 1000)]),
+        ("late: from its known time less the grace", [PLAN | {"recorded": day(5)}], [("02 12:00", "05 11:00", "ever", 1000)]),
         ("amended: until the amendment counts", [PLAN, PLAN | {"version": 2, "recorded": day(5), "amount": "7.00"}],
-         [("02 12:00", "02 12:00+", "05 11:00", None, 1000), ("02 12:00", "05 11:00", "ever", None, 700)]),
+         [("02 12:00", "02 12:00+", "05 11:00", 1000), ("02 12:00", "05 11:00", "ever", 700)]),
         ("amended without a change: one fact", [PLAN, PLAN | {"version": 2, "recorded": day(5)}],
-         [("02 12:00", "02 12:00+", "ever", None, 1000)]),
+         [("02 12:00", "02 12:00+", "ever", 1000)]),
         ("an older version that comes later never counts",
          [PLAN | {"version": 2}, PLAN | {"version": 1, "recorded": day(5), "amount": "7.00"}],
-         [("02 12:00", "02 12:00+", "ever", None, 1000)]),
+         [("02 12:00", "02 12:00+", "ever", 1000)]),
         ("an amendment may move it", [PLAN, PLAN | {"version": 2, "recorded": day(5), "made": day(3)}],
-         [("02 12:00", "02 12:00+", "05 11:00", None, 1000), ("03 12:00", "05 11:00", "ever", None, 1000)]),
+         [("02 12:00", "02 12:00+", "05 11:00", 1000), ("03 12:00", "05 11:00", "ever", 1000)]),
         ("of nobody", [PLAN | {"person": None}], []),
     ],
 )  # fmt: skip
@@ -111,8 +108,8 @@ def test_versions_and_both_clocks(case, plans, expected):
 def test_an_amendment_that_changes_nothing_is_known_to_whom_it_breaks_ties():
     plans = [PLAN, PLAN | {"version": 2, "recorded": day(5)}]
     assert facts_of({"plans": plans}, aggregates=[{**AGGREGATE, "of": "amount"}]) == [
-        ("02 12:00", "02 12:00+", "05 11:00", None, 1000),
-        ("02 12:00", "05 11:00", "ever", None, 1000),
+        ("02 12:00", "02 12:00+", "05 11:00", 1000),
+        ("02 12:00", "05 11:00", "ever", 1000),
     ]
 
 
@@ -123,26 +120,26 @@ def test_what_a_mutable_timestamp_settles_is_null_until_it_has_passed():
     """At 6 June 12:00 it has not; a microsecond later it has. A settled column without its timestamp is never read."""
     of_outcome = {"aggregates": [{**AGGREGATE, "of": "coalesce(outcome, 'none')"}]}
     assert facts_of({"plans": [SETTLED]}, **of_outcome) == [
-        ("02 12:00", "02 12:00+", "06 12:00+", None, "none"),
-        ("02 12:00", "06 12:00+", "ever", None, "good"),
+        ("02 12:00", "02 12:00+", "06 12:00+", "none"),
+        ("02 12:00", "06 12:00+", "ever", "good"),
     ]
-    assert facts_of({"plans": [SETTLED | {"settled": None}]}, **of_outcome) == [("02 12:00", "02 12:00+", "ever", None, "none")]
+    assert facts_of({"plans": [SETTLED | {"settled": None}]}, **of_outcome) == [("02 12:00", "02 12:00+", "ever", "none")]
 
 
 def test_days_keep_what_holds_in_the_world_and_what_is_known_apart():
-    """`at` and `holds_until` are of the world: it holds at t for `at < t` and not `holds_until < t`; the rest is knowledge."""
+    """`holds_from` and `holds_until` are of the world, the rest is knowledge; it holds from just after to the moment, inclusive."""
     of_outcome = {"daily": [{**DAILY, "value": "distinct_count(coalesce(outcome, 'none'))"}]}
     late = SETTLED | {"recorded": day(20)}
     assert facts_of({"plans": [late]}, **of_outcome) == [
-        ("02 12:00", "20 11:00", "ever", "06 12:00", "none"),
-        ("06 12:00", "20 11:00", "ever", "ever", "good"),
+        ("02 12:00", "06 12:00", "20 11:00", "ever", "none"),
+        ("06 12:00", "ever", "20 11:00", "ever", "good"),
     ]
     until = {"daily": [{**DAILY, "value": "sum(amount)", "from": "made", "until": "settled"}]}
-    assert facts_of({"plans": [late]}, **until) == [("02 12:00", "20 11:00", "ever", "06 12:00", 1000)]
+    assert facts_of({"plans": [late]}, **until) == [("02 12:00", "06 12:00", "20 11:00", "ever", 1000)]
     amended = [late, late | {"version": 2, "recorded": day(25), "settled": None}]
     assert facts_of({"plans": amended}, **until) == [
-        ("02 12:00", "20 11:00", "25 11:00", "06 12:00", 1000),
-        ("02 12:00", "25 11:00", "ever", "ever", 1000),
+        ("02 12:00", "06 12:00", "20 11:00", "25 11:00", 1000),
+        ("02 12:00", "ever", "25 11:00", "ever", 1000),
     ]
 
 
@@ -155,22 +152,22 @@ PARTS = [
 def test_payments_count_since_they_happened_and_are_known():
     owed = {"settled_by": PAID, "aggregates": [{**AGGREGATE, "of": "amount - paid_amount"}]}
     assert facts_of({"plans": [PLAN], "parts": PARTS}, **owed) == [
-        ("02 12:00", "02 12:00+", "03 12:00+", None, 1000),
-        ("02 12:00", "03 12:00+", "09 12:00", None, 600),
-        ("02 12:00", "09 12:00", "ever", None, 0),
+        ("02 12:00", "02 12:00+", "03 12:00+", 1000),
+        ("02 12:00", "03 12:00+", "09 12:00", 600),
+        ("02 12:00", "09 12:00", "ever", 0),
     ]
     paid = {"settled_by": PAID, "aggregates": [{**AGGREGATE, "of": "local_date(paid_at)"}]}
-    assert facts_of({"plans": [PLAN], "parts": PARTS}, **paid) == [("02 12:00", "09 12:00", "ever", None, 20243)]  # 4 June
+    assert facts_of({"plans": [PLAN], "parts": PARTS}, **paid) == [("02 12:00", "09 12:00", "ever", 20243)]  # 4 June
 
 
 def test_payments_on_days_count_on_the_days_after_them_once_they_are_known():
     owed = {"settled_by": PAID, "daily": [{**DAILY, "value": "sum(amount - paid_amount)"}]}
     assert facts_of({"plans": [PLAN], "parts": PARTS}, **owed) == [
-        ("02 12:00", "02 12:00+", "03 12:00+", "ever", 1000),
-        ("02 12:00", "03 12:00+", "ever", "03 12:00", 1000),
-        ("03 12:00", "03 12:00+", "09 12:00", "ever", 600),
-        ("03 12:00", "09 12:00", "ever", "04 12:00", 600),
-        ("04 12:00", "09 12:00", "ever", "ever", 0),
+        ("02 12:00", "ever", "02 12:00+", "03 12:00+", 1000),
+        ("02 12:00", "03 12:00", "03 12:00+", "ever", 1000),
+        ("03 12:00", "ever", "03 12:00+", "09 12:00", 600),
+        ("03 12:00", "04 12:00", "09 12:00", "ever", 600),
+        ("04 12:00", "ever", "09 12:00", "ever", 0),
     ]
 
 
@@ -181,24 +178,24 @@ KIND = {"parent": {"source": "shops", "columns": {"kind": "kind", "shut": "shut"
 def test_a_parent_brings_what_it_says_while_it_counts_and_nulls_before():
     rows = {"plans": [PLAN], "shops": [SHOP | {"recorded": day(3)}, SHOP | {"version": 2, "recorded": day(8), "kind": "toys"}]}
     known = [
-        ("02 12:00", "02 12:00+", "03 12:00", None, "none"),
-        ("02 12:00", "03 12:00", "08 12:00", None, "food"),
-        ("02 12:00", "08 12:00", "ever", None, "toys"),
+        ("02 12:00", "02 12:00+", "03 12:00", "none"),
+        ("02 12:00", "03 12:00", "08 12:00", "food"),
+        ("02 12:00", "08 12:00", "ever", "toys"),
     ]
     of_kind = [{**AGGREGATE, "of": "coalesce(kind, 'none')"}]
     assert facts_of(rows, **KIND, aggregates=of_kind) == known
-    assert facts_of({"plans": [PLAN]}, **KIND, aggregates=of_kind) == [("02 12:00", "02 12:00+", "ever", None, "none")]
+    assert facts_of({"plans": [PLAN]}, **KIND, aggregates=of_kind) == [("02 12:00", "02 12:00+", "ever", "none")]
 
 
 def test_a_parents_mutable_timestamp_has_passed_or_not_as_the_rows_own():
     rows = {"plans": [PLAN], "shops": [SHOP | {"shut": day(7)}]}
     assert facts_of(rows, **KIND, aggregates=[{**AGGREGATE, "of": "shut is null"}]) == [
-        ("02 12:00", "02 12:00+", "07 12:00+", None, True),
-        ("02 12:00", "07 12:00+", "ever", None, False),
+        ("02 12:00", "02 12:00+", "07 12:00+", True),
+        ("02 12:00", "07 12:00+", "ever", False),
     ]
     assert facts_of(rows, **KIND, daily=[{**DAILY, "value": "distinct_count(shut is null)"}]) == [
-        ("02 12:00", "02 12:00+", "ever", "07 12:00", True),
-        ("07 12:00", "02 12:00+", "ever", "ever", False),
+        ("02 12:00", "07 12:00", "02 12:00+", "ever", True),
+        ("07 12:00", "ever", "02 12:00+", "ever", False),
     ]
 
 

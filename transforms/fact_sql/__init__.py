@@ -5,6 +5,18 @@ from __future__ import annotations
 from transforms.fact_sql.affected import affected_sql, of_keys_sql
 from transforms.fact_sql.dialects import DUCKDB, SPARK, Dialect
 from transforms.fact_sql.facts import facts_sql, key_columns, sorted_by
+from transforms.fact_sql.needed import needed_columns
 from transforms.fact_sql.steps import Table
 
-__all__ = ["DUCKDB", "SPARK", "Dialect", "Table", "affected_sql", "facts_sql", "key_columns", "of_keys_sql", "sorted_by"]
+__all__ = [
+    "DUCKDB",
+    "SPARK",
+    "Dialect",
+    "Table",
+    "affected_sql",
+    "facts_sql",
+    "key_columns",
+    "needed_columns",
+    "of_keys_sql",
+    "sorted_by",
+]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from conf.specs import Source
 from transforms.curated import curated_columns
 from transforms.fact_sql.dialects import Dialect
+from transforms.fact_sql.needed import needed_columns
 from transforms.fact_sql.rows import KEY, Rows, key_width
 from transforms.fact_sql.steps import Steps, Table
 from transforms.feature_group import Stream
@@ -60,7 +61,7 @@ class _Affected:
         self.new_runs = {name: runs for name, runs in new_runs.items() if runs}
         self.dialect = dialect
         self.steps = Steps(dialect)
-        self.rows = Rows(self.steps, tables, sources)
+        self.rows = Rows(self.steps, tables, sources, needed_columns(stream, sources))
         self.keys = [f"key_{place}" for place in range(key_width(stream.source, stream.members, sources))]
 
     def query(self) -> str:

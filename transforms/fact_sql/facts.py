@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from conf.specs import ColumnType, Source
 from transforms.fact_sql.dialects import Dialect
 from transforms.fact_sql.joins import MATCH, by_other_columns, join_parent, settle
+from transforms.fact_sql.needed import needed_columns
 from transforms.fact_sql.rows import KEY, Rows, key_width
 from transforms.fact_sql.spans import ALWAYS, KNOWN, WORLD, join_spans
 from transforms.fact_sql.steps import Steps, Table
@@ -20,6 +21,7 @@ _STORED_TYPES: Mapping[ColumnType, str] = {
     "integer": "bigint", "money": "bigint", "date": "bigint", "timestamp": "bigint",
 }  # fmt: skip
 _EVENT = "_event"
+_HOLDS = ("holds_from", "holds_until")
 Clocks = Mapping[Clock, tuple[FactValue, ...]]
 
 
@@ -30,7 +32,7 @@ def key_columns(stream: Stream, sources: Mapping[str, Source]) -> list[str]:
 
 def sorted_by(keys: Sequence[str]) -> list[str]:
     """The order of facts at rest, of which no two have the same place. `keys`: the names of the primary key's columns."""
-    return [*ORDER, *keys, "valid_from"]
+    return [*ORDER, *keys, "valid_from", "holds_from"]
 
 
 def facts_sql(
@@ -39,11 +41,11 @@ def facts_sql(
     """SQL of a stream's facts, from curated tables with all versions; `in_order`: as `sorted_by` says.
 
     Rows out: one a fact and span of time in which its values hold: `clock`, `entity`, `at`, `known`, `valid_from`, `valid_until`,
-    `holds_until` (int64 microseconds UTC), the primary key (`key_0`, …), and the values of each clock (null on other clocks):
-    money in cents, dates in days, timestamps in microseconds. Rows without an entity or any value are left out.
+    `holds_from`, `holds_until` (int64 microseconds UTC), the primary key (`key_0`, …), and the values of each clock (null on the
+    others): money in cents, dates in days, timestamps in microseconds. Rows without an entity or any value are left out.
 
-    A fact counts at T for `valid_from <= T < valid_until`. On a daily clock that says what is known, and the fact holds at the
-    end t of a day for `at < t` and not `holds_until < t`.
+    A fact counts at T for `valid_from <= T < valid_until`. On a daily clock that says what is known, `at` how old the fact is (by
+    its event), and it holds at the end t of a day for `holds_from < t` and not `holds_until < t`; elsewhere both are null.
     """
     return _Facts(stream, sources, tables, dialect).query(in_order=in_order)
 
@@ -54,7 +56,7 @@ class _Facts:
         self.sources = sources
         self.dialect = dialect
         self.steps = Steps(dialect)
-        self.rows = Rows(self.steps, tables, sources)
+        self.rows = Rows(self.steps, tables, sources, needed_columns(stream, sources))
         self.keys = key_columns(stream, sources)
         self.types = {value.name: _STORED_TYPES[value.type] for values in stream.clocks.values() for value in values}
         several = stream.parent is not None and by_other_columns(stream.parent, self.rows)
@@ -62,7 +64,7 @@ class _Facts:
         self.match = [f"{MATCH}{place}" for place in range(width)]
 
     def query(self, *, in_order: bool) -> str:
-        columns = [*ORDER, "valid_from", "valid_until", "holds_until", *self.keys, *sorted(self.types)]
+        columns = [*ORDER, "valid_from", "valid_until", *_HOLDS, *self.keys, *sorted(self.types)]
         renamed = {"valid_from": KNOWN[0], "valid_until": KNOWN[1]}
         parts = []
         for facts in self._parts():
@@ -147,7 +149,7 @@ class _Facts:
             kept = {value.name for value in values}
             facts.append(fact | {name: name if name in kept else f"cast(null as {self.types[name]})" for name in names})
         others = [*self.match, "entity", "known", *self.keys, *(KNOWN if daily else ())]
-        made: dict[str, str] = {} if daily else {"holds_until": "cast(null as bigint)"}
+        made: dict[str, str] = {} if daily else dict.fromkeys(_HOLDS, "cast(null as bigint)")
         if len(facts) == 1:
             table = self.steps.select(told, others, {**made, **facts[0]}, name="on_clock")
         else:
@@ -168,14 +170,14 @@ class _Facts:
         return join_spans(self.steps, self._with_tie(facts), KNOWN, by=by, same=[*self._values(facts), "_tie"])
 
     def _joined_daily(self, facts: Table) -> Table:
-        """The same, and the spans in which they hold; `at` is when the last of what makes them so happened."""
-        fact = ["clock", "entity", *self.keys, *self.match]
+        """The same, and the spans in which they hold."""
+        fact = ["clock", "entity", "at", *self.keys, *self.match]
         same = [*self._values(facts), "_tie"]
         joined = join_spans(self.steps, self._with_tie(facts), WORLD, by=[*fact, *KNOWN], same=same)
         joined = join_spans(self.steps, joined, KNOWN, by=[*fact, *WORLD], same=same)
         since, till = WORLD
-        made = {"at": f"{since} - 1", "holds_until": f"case when {till} = {ALWAYS} then {till} else {till} - 1 end"}
-        return self.steps.select(joined, made=made, name="daily")
+        held = (f"{since} - 1", f"case when {till} = {ALWAYS} then {till} else {till} - 1 end")
+        return self.steps.select(joined, made=dict(zip(_HOLDS, held, strict=True)), name="daily")
 
     def _values(self, facts: Table) -> list[str]:
         return [name for name in facts.columns if name in self.types]
@@ -191,7 +193,7 @@ class _Facts:
         sql = f"({self.dialect.sql(value.sql)})"
         match value.type:
             case "money":
-                return f"(round({sql}, 2) * 100)"
+                return f"(cast({sql} as decimal(28,2)) * 100)"
             case "date":
                 return self.dialect.day_number(sql)
             case "timestamp":

@@ -24,11 +24,15 @@ def key_width(name: str, members: Sequence[Member], sources: Mapping[str, Source
 
 @dataclass
 class Rows:
-    """Makes the steps that read rows. `tables`: the curated tables, with the columns that they have."""
+    """Makes the steps that read rows.
+
+    `tables`: the curated tables, with the columns that they have. `needed`: those of each that anything reads.
+    """
 
     steps: Steps
     tables: Mapping[str, Table]
     sources: Mapping[str, Source]
+    needed: Mapping[str, Sequence[str]]
     known: dict[tuple[object, ...], Table] = field(default_factory=dict)
 
     def read(self, name: str, members: Sequence[Member], masks: Sequence[str], *, daily: bool) -> Table:
@@ -59,14 +63,20 @@ class Rows:
         event, known = (dialect.micros(column) for column in CLOCKS)
         grace = int(source.grace.total_seconds() * 1_000_000)
         table = self.tables[source.name]
-        columns = {name: type_ for name, type_ in curated_columns(source).items() if name in CLOCKS or not name.startswith("_")}
-        made = {name: f"cast(null as {type_})" for name, type_ in columns.items() if name not in table.columns}
-        made[KNOWN[0]] = f"greatest({event} + 1, {known} - cast({grace} as bigint))"
+        columns = self.needed[source.name]
+        types = curated_columns(source)
+        made = {name: f"cast(null as {types[name]})" for name in columns if name not in table.columns}
+        noticed = f"{known} - cast({grace} as bigint)" if source.known_time else NEVER_YET
+        made[KNOWN[0]] = f"greatest({event} + 1, {noticed})"
         if daily:
             made |= {WORLD[0]: NEVER_YET if always else f"{event} + 1", WORLD[1]: ALWAYS}
+        if daily and not always and source.version is None:
+            made[KNOWN[0]] = noticed  # when it happened is the world's; of versions it decides which is the one that counts
+        clocks = CLOCKS if source.known_time else CLOCKS[:1]
+        where = " and ".join(f"{clock} is not null" for clock in clocks)
         if source.version is None:
-            return self.steps.select(table, columns, {**made, KNOWN[1]: ALWAYS}, name=source.name)
-        rows = self.steps.select(table, columns, made, name=source.name)
+            return self.steps.select(table, columns, {**made, KNOWN[1]: ALWAYS}, where=where, name=source.name)
+        rows = self.steps.select(table, columns, made, where=where, name=source.name)
         window = f"partition by {self.steps.names(source.key)} order by {dialect.name(source.version)} asc nulls first"
         window += " rows between 1 following and unbounded following"
         until = f"coalesce(min({KNOWN[0]}) over w, {ALWAYS})"

@@ -9,23 +9,24 @@ from conf.expressions.values import duckdb_name, duckdb_text, spark_name, spark_
 class Sql:
     """SQL over a row's columns, for each engine. Compared, hashed and written into versions by its meaning (`str`) alone.
 
-    A change of how an expression is put for an engine is therefore no change of a definition.
+    A change of how an expression is put for an engine is therefore no change of a definition. `columns`: those that it reads.
     """
 
-    __slots__ = ("duckdb", "meaning", "spark")
+    __slots__ = ("columns", "duckdb", "meaning", "spark")
 
-    def __init__(self, meaning: str, spark: str, duckdb: str) -> None:
+    def __init__(self, meaning: str, spark: str, duckdb: str, columns: frozenset[str] = frozenset()) -> None:
         self.meaning = meaning
         self.spark = spark
         self.duckdb = duckdb
+        self.columns = columns
 
     @classmethod
     def of(cls, expression: Expression) -> Sql:
-        return cls(expression.canonical(), expression.spark(), expression.duckdb())
+        return cls(expression.canonical(), expression.spark(), expression.duckdb(), expression.columns)
 
     @classmethod
     def column(cls, name: str) -> Sql:
-        return cls(duckdb_name(name), spark_name(name), duckdb_name(name))
+        return cls(duckdb_name(name), spark_name(name), duckdb_name(name), frozenset({name}))
 
     @classmethod
     def text(cls, text: str) -> Sql:
@@ -38,6 +39,7 @@ class Sql:
             template.format(*(part.meaning for part in parts)),
             template.format(*(part.spark for part in parts)),
             template.format(*(part.duckdb for part in parts)),
+            frozenset().union(*(part.columns for part in parts)),
         )
 
     def __str__(self) -> str:

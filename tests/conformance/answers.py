@@ -1,4 +1,4 @@
-"""A case put to the engine, in one process and without Spark."""
+"""A case put to the oracle, and to the engine: in one process and without Spark."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from conf.catalogue import Catalogue
 from conf.specs import Source, UnionSource
 from tests.conformance.cases import Case
 from tests.engine import small_answer
-from tests.oracle import local_date
+from tests.oracle import answer, answer_event, local_date
 from transforms.hindsight import with_hindsight
 
 _MICROSECOND = timedelta(microseconds=1)
+
+
+def by_oracle(case: Case) -> dict[str, dict[str, Any]]:
+    """What the oracle says of each entity."""
+    if case.at is not None:
+        return answer_event(case.group, case.sources, case.rows, at=case.at, zone=case.zone, groups=case.groups)
+    return answer(case.group, case.sources, case.rows, as_of=case.as_of, zone=case.zone, groups=case.groups, now=case.now)
 
 
 def by_engine(case: Case) -> dict[str, dict[str, Any]]:
