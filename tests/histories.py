@@ -12,10 +12,12 @@ Rows are what curate would leave: typed, one of each key and version, required c
 from __future__ import annotations
 
 import random as randomness
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import sqlglot
@@ -25,6 +27,7 @@ from sqlglot import exp
 from conf.specs import Aggregate, ColumnType, FeatureGroup, SettledBy, Source, State
 from tests.oracle import Expression, local_date, span, start_of_day
 from tests.oracle.inputs import Via
+from tests.oracle.ledger import time_of
 
 History = dict[str, list[dict[str, Any]]]
 
@@ -108,14 +111,16 @@ def history(
     case: int = 0,
     entities: int = 3,
     keys: int = 10,
+    groups: Mapping[str, FeatureGroup] = MappingProxyType({}),
 ) -> History:
     """Up to `keys` keys of each source that `group` reads, each in one to four versions when the source has versions.
 
+    `groups`: those whose columns it may name; what the ones of its entity read is drawn too.
     Every spine key is likely, not sure, to be there: facts without an entity belong to a history too. Half of the
     columns that settle a mutable timestamp are set without it, as dirty files have them.
     """
-    maker = _maker(random, sources, group, as_of=as_of, zone=zone, case=case, entities=entities, keys=keys)
-    made = {name: _rows(maker, sources[name], random.randrange(keys + 1)) for name in reads(group, sources)}
+    maker = _maker(random, sources, group, as_of=as_of, zone=zone, case=case, entities=entities, keys=keys, groups=groups)
+    made = {name: _rows(maker, sources[name], random.randrange(keys + 1)) for name in reads(group, sources, groups)}
     made[group.spine] += _rows(maker, sources[group.spine], keys, taken=made[group.spine])
     for item in group.inputs:
         if item.settled_by:
@@ -135,6 +140,7 @@ def _maker(
     case: int,
     entities: int,
     keys: int,
+    groups: Mapping[str, FeatureGroup] = MappingProxyType({}),
 ) -> _Maker:
     return _Maker(
         random=random,
@@ -142,7 +148,7 @@ def _maker(
         cutoff=span(None, as_of=as_of, zone=zone)[1],
         instants=_instants(group, sources, as_of, zone),
         days=_days(group, sources, as_of, zone),
-        vocabulary=_vocabulary(group),
+        vocabulary=_vocabulary([group, *_of_its_entity(group, groups)]),
         case=case,
         record_identifier=group.record_identifier,
         entities=entities,
@@ -150,20 +156,34 @@ def _maker(
     )
 
 
-def histories(sources: Mapping[str, Source], group: FeatureGroup, *, as_of: date, zone: str) -> st.SearchStrategy[History]:
+def histories(
+    sources: Mapping[str, Source],
+    group: FeatureGroup,
+    *,
+    as_of: date,
+    zone: str,
+    groups: Mapping[str, FeatureGroup] = MappingProxyType({}),
+) -> st.SearchStrategy[History]:
     """Histories for hypothesis, which shrinks them by shrinking what its Random says."""
-    return st.randoms(use_true_random=False).map(lambda random: history(random, sources, group, as_of=as_of, zone=zone))
+    draw = partial(history, sources=sources, group=group, as_of=as_of, zone=zone, groups=groups)
+    return st.randoms(use_true_random=False).map(draw)
 
 
 def batch(
-    sources: Mapping[str, Source], group: FeatureGroup, *, as_of: date, zone: str, cases: int, seed: int = 1, keys: int = 10
+    sources: Mapping[str, Source],
+    group: FeatureGroup,
+    *,
+    as_of: date,
+    zone: str,
+    cases: int,
+    seed: int | str = 1,
+    keys: int = 10,
+    groups: Mapping[str, FeatureGroup] = MappingProxyType({}),
 ) -> tuple[History, list[History]]:
     """The rows of `cases` histories together, and each by itself; no key is in two of them."""
-    alone = [
-        history(randomness.Random(f"{seed}/{case}"), sources, group, as_of=as_of, zone=zone, case=case, keys=keys)
-        for case in range(cases)
-    ]
-    together: History = {name: [row for one in alone for row in one[name]] for name in reads(group, sources)}
+    draw = partial(history, sources=sources, group=group, as_of=as_of, zone=zone, keys=keys, groups=groups)
+    alone = [draw(randomness.Random(f"{seed}/{case}"), case=case) for case in range(cases)]
+    together: History = {name: [row for one in alone for row in one[name]] for name in reads(group, sources, groups)}
     return together, alone
 
 
@@ -198,9 +218,9 @@ def with_another_future(
 
 def _counts(source: Source, row: Mapping[str, Any], cutoff: datetime) -> bool:
     """Whether a row could be known of at T, as far as its own clocks say."""
-    event, known = row[source.event_time.column], row[source.known_time.column] if source.known_time else None
-    if isinstance(event, datetime) and event >= cutoff:
+    if time_of(source, source.event_time, row) >= cutoff:
         return False
+    known = time_of(source, source.known_time, row) if source.known_time else None
     return known is None or known <= cutoff + source.grace
 
 
@@ -222,15 +242,34 @@ def smallest(rows: History, fails: Callable[[History], bool]) -> History:
     return _by_source(flat, rows)
 
 
-def reads(group: FeatureGroup, sources: Mapping[str, Source]) -> list[str]:
-    """The ledgers that a group reads: its spine, its inputs, what settles them and what brings their entity or columns."""
-    names = [group.spine]
-    for item in group.inputs:
-        names += [item.source, *(join.source for join in (item.settled_by, item.parent) if join)]
-        if isinstance(item.entity, Mapping):
-            names += [via.source for via in map(Via.parse, item.entity.values()) if via]
+def reads(
+    group: FeatureGroup, sources: Mapping[str, Source], groups: Mapping[str, FeatureGroup] = MappingProxyType({})
+) -> list[str]:
+    """The ledgers that a group reads: its spine, its inputs, what settles them and what brings their entity or columns.
+
+    With those of the groups of its entity among `groups`.
+    """
+    names = [name for one in (group, *_of_its_entity(group, groups)) for name in _reads(one)]
     names += [member for name in names for member in sources[name].union_of]
     return [name for name in sources if name in names and not sources[name].union_of]
+
+
+def _reads(group: FeatureGroup) -> Iterator[str]:
+    yield group.spine
+    for item in group.inputs:
+        yield item.source
+        yield from (join.source for join in (item.settled_by, item.parent) if join)
+        if isinstance(item.entity, Mapping):
+            yield from (via.source for via in map(Via.parse, item.entity.values()) if via)
+
+
+def _of_its_entity(group: FeatureGroup, groups: Mapping[str, FeatureGroup]) -> list[FeatureGroup]:
+    """The others that describe what `group` describes, by definitions."""
+    return [
+        other
+        for other in groups.values()
+        if other.name != group.name and other.record_identifier == group.record_identifier and not other.function
+    ]
 
 
 def _by_source(flat: Iterable[tuple[str, dict[str, Any]]], names: Iterable[str]) -> History:
@@ -357,10 +396,10 @@ def _days(group: FeatureGroup, sources: Mapping[str, Source], as_of: date, zone:
     return [*around, *(as_of + timedelta(days=step) for step in (-31, -30, -29, -3, -2, -1, 0, 0, 1, 1, 8))]
 
 
-def _vocabulary(group: FeatureGroup) -> dict[str, list[str]]:
-    """The values that the group's pivots and comparisons name, by column, so that they occur."""
+def _vocabulary(groups: Iterable[FeatureGroup]) -> dict[str, list[str]]:
+    """The values that the groups' pivots and comparisons name, by column, so that they occur."""
     words: dict[str, list[str]] = {}
-    for item in group.inputs:
+    for item in (item for group in groups for item in group.inputs):
         texts = list(item.columns.values())
         texts += [daily.where for daily in item.daily if daily.where]
         features: list[Aggregate | State] = [*item.aggregates, *item.states]

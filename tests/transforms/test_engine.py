@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 import pytest
 
-from conf.catalogue import load_catalogue
+from conf.catalogue import Catalogue, load_catalogue
 from conf.specs import FeatureGroup
 from tests.engine import Answers, answer_from_files, small_answer
 from tests.histories import DAYS, History, batch, with_another_future
@@ -16,30 +16,44 @@ from tests.oracle import answer, disagreements
 
 CATALOGUE = load_catalogue()
 SOURCES = {**CATALOGUE.sources, **CATALOGUE.unions}
-GROUPS = [name for name, group in CATALOGUE.groups.items() if group.function is None]
+GROUPS = {name: group for name, group in CATALOGUE.groups.items() if group.function is None}
+AGREED = {name: group.model_copy(update={"blank_unless": None}) for name, group in GROUPS.items()}  # blanks would hide the rest
 DAY = timedelta(days=1)
 
 
-def expected_of(group: FeatureGroup, rows: History, day: date, zone: str) -> dict[str, dict[str, object]]:
-    return answer(group, SOURCES, rows, as_of=day, zone=zone, groups=CATALOGUE.groups)
+def expected_of(
+    name: str, rows: History, day: date, zone: str, groups: Mapping[str, FeatureGroup]
+) -> dict[str, dict[str, object]]:
+    return answer(groups[name], SOURCES, rows, as_of=day, zone=zone, groups=groups)
 
 
-def actual_of(group: FeatureGroup, rows: History, days: Sequence[date], zone: str) -> Answers:
-    return small_answer(group, CATALOGUE.sources, rows, days=days, zone=zone, catalogue=CATALOGUE)
+def actual_of(name: str, rows: History, days: Sequence[date], zone: str, groups: Mapping[str, FeatureGroup]) -> Answers:
+    catalogue = Catalogue(CATALOGUE.sources, groups, unions=CATALOGUE.unions)
+    return small_answer(groups[name], CATALOGUE.sources, rows, days=days, zone=zone, catalogue=catalogue)
 
 
 @pytest.mark.parametrize(("number", "name"), list(enumerate(GROUPS)))
 def test_the_engine_says_what_the_oracle_says(number, name):
     """Late and amended rows, ties, nulls, both edges to the microsecond, days of 23 and 25 hours; three days in one pass."""
     as_of, zone = DAYS[number % len(DAYS)]
-    group = CATALOGUE.group(name)
-    rows, _ = batch(SOURCES, group, as_of=as_of, zone=zone, cases=8)
+    rows, _ = batch(SOURCES, AGREED[name], as_of=as_of, zone=zone, cases=8, groups=AGREED)
     days = [as_of - DAY, as_of, as_of + DAY]
-    actual = actual_of(group, rows, days, zone)
+    actual = actual_of(name, rows, days, zone, AGREED)
     for day in days:
-        expected = expected_of(group, rows, day, zone)
+        expected = expected_of(name, rows, day, zone, AGREED)
         assert len(expected) > 8
         assert disagreements(expected, actual[day]) == []
+
+
+@pytest.mark.parametrize("name", [name for name, group in GROUPS.items() if group.blank_unless])
+def test_the_engine_blanks_what_the_oracle_blanks(name):
+    """Some agreed at T, others never did or no longer do."""
+    as_of, zone = DAYS[0]
+    rows, _ = batch(SOURCES, GROUPS[name], as_of=as_of, zone=zone, cases=12, seed=7, groups=GROUPS)
+    expected = expected_of(name, rows, as_of, zone, GROUPS)
+    blank = [all(values[column] is None for column in values if column != "has_history") for values in expected.values()]
+    assert set(blank) == {False, True}
+    assert disagreements(expected, actual_of(name, rows, [as_of], zone, GROUPS)[as_of]) == []
 
 
 SMALL = FeatureGroup.model_validate(
@@ -98,9 +112,8 @@ def test_what_happens_or_is_known_after_the_cut_off_changes_nothing():
     """Rule 7: every row that doesn't count at T is rewritten; the snapshot stays identical."""
     as_of, zone = DAYS[0]
     for name in ("account_conduct", "customer_bnpl", "customer_payment", "customer_transaction"):
-        group = CATALOGUE.group(name)
-        rows, _ = batch(SOURCES, group, as_of=as_of, zone=zone, cases=6, seed=4)
-        rewritten, changed = with_another_future(rows, SOURCES, group, as_of=as_of, zone=zone)
+        rows, _ = batch(SOURCES, AGREED[name], as_of=as_of, zone=zone, cases=6, seed=4, groups=AGREED)
+        rewritten, changed = with_another_future(rows, SOURCES, AGREED[name], as_of=as_of, zone=zone)
         assert changed > 20
-        before, after = (actual_of(group, some, [as_of], zone)[as_of] for some in (rows, rewritten))
+        before, after = (actual_of(name, some, [as_of], zone, AGREED)[as_of] for some in (rows, rewritten))
         assert disagreements(before, after, tolerance=0) == []
