@@ -191,6 +191,14 @@ def test_curated_rows_are_asked_for_what_their_source_declares() -> None:
     assert "phone.type" not in {rule.name for rule in suite.rules}
 
 
+def test_no_rows_set_aside_for_long_is_no_fault() -> None:
+    now = datetime(2025, 10, 1, tzinfo=UTC)
+    suite = source_suite(load_catalogue().source("set_aside"), limits=LIMITS, read=0, quarantined=0, now=now, cut_off=now)
+    names = {rule.name for rule in suite.rules}
+    assert {"key.unique", "kind.values", "event_time.future"} <= names
+    assert "event_time.fresh" not in names
+
+
 def test_the_shipped_definitions_have_suites_and_rules_by_hand() -> None:
     catalogue = load_catalogue()
     compiled = compile_groups(catalogue, ZONE)

@@ -96,6 +96,21 @@ def test_every_row_is_accounted_for_as_the_ground_truth_says(done, raw):
         assert table["sent"] == table["written"] + table["skipped"] + table["dead_lettered"]
 
 
+def test_every_row_that_is_not_kept_is_in_the_ledger_that_quality_features_count(done, raw):
+    lake, _, _ = done
+    truth = json.loads((raw / "ground_truth.json").read_text())["sources"]
+    aside = Lake(lake).curated("set_aside").dataset().to_table()  # noqa: F841 - read by DuckDB
+    found = duckdb.sql("select source, kind, count(*), count(distinct row_id) from aside group by all").fetchall()
+    assert {(source, kind): (rows, ids) for source, kind, rows, ids in found} == {
+        (name, kind): (count, count)
+        for name, told in truth.items()
+        for kind, count in (
+            ("duplicate", told["duplicates"]), ("conflict", told["conflicts"]), ("invalid", sum(told["bad"].values()))
+        )
+        if count
+    }  # fmt: skip
+
+
 def test_what_a_person_sees(done):
     lake, summary, seen = done
     assert seen.startswith("etr pipeline as of 2025-09-30 (Asia/Kuala_Lumpur): 13 sources from ")

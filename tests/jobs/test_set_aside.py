@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -15,6 +16,10 @@ from jobs.progress import Progress
 from stores.lake import CuratedTable, Lake
 from synthetic.parameters import Parameters
 from synthetic.sample import make_sample
+from tests.synthetic.recount import outcomes
+from transforms.curated import curated_arrow_schema
+from transforms.feature_group import compile_groups
+from transforms.small import answer_rows
 
 HEADER = "account_id,amount,at,recorded_at\n"
 GOOD = "a1,1.50,2025-01-01T00:00:00Z,2025-01-02T00:00:00Z\n"
@@ -302,6 +307,57 @@ def test_both_engines_set_aside_the_same_rows(raw, lake, tmp_path, take_in):
     assert here == there
     assert {row[columns.index("kind")] for row in here} == {"duplicate", "conflict", "invalid"}
     assert {row[columns.index("source")] for row in here} == {"accounts", "applications", "balances"}
+
+
+def test_quality_features_count_what_a_slow_recount_of_the_sample_counts(raw, lake, take_in):
+    """Each customer's shares, at the end of every month of a year."""
+    make_sample(Parameters(customers=1000, years=1), raw)
+    catalogue = load_catalogue(None)
+    compiled = compile_groups(catalogue, "Asia/Kuala_Lumpur")
+    take_in(sources=catalogue.sources, now=datetime(2026, 1, 1, tzinfo=UTC))
+    days = [(date(2024, 11, 1) + timedelta(days=30 * number)) for number in range(11)]
+
+    tables = {name: lake.curated(name).rows(curated_arrow_schema(source)) for name, source in catalogue.sources.items()}
+    rows = answer_rows(compiled, ["customer_quality"], tables, days)["customer_quality"].to_pylist()
+
+    delivered = [
+        (source, list(outcomes(raw, source)))
+        for source in map(catalogue.source, ("bnpl_plans", "instalments", "payments", "transactions"))
+    ]
+    dirty = Counter[str]()
+    for day in days:
+        shares = {window: _shares(delivered, day, window, dirty) for window in (7, 30)}
+        made = [row for row in rows if row["as_of"] == day]
+        assert len(made) > 800
+        for row in made:
+            for window, of_customer in shares.items():
+                found = (row[f"dq_duplicate_ratio_{window}d"], row[f"dq_validity_score_{window}d"])
+                assert found == of_customer.get(row["customer_id"], (0, None)), (day, window, row["customer_id"])
+    assert all(dirty[kind] > 10 for kind in ("duplicate", "conflict", "invalid")), dirty
+
+
+def _shares(delivered, day, window, dirty):
+    """By customer: the share of rows that are repeated, and of those that are valid, in the days to the end of `day`."""
+    cut_off = datetime(day.year, day.month, day.day, 16, tzinfo=UTC)
+    counts = {}
+    for source, outcome in delivered:
+        plans = set()
+        for kind, row in outcome:
+            event, known = row.get(source.event_time.column), row.get("recorded_at")
+            if known is None or known > cut_off or row["customer_id"] is None:
+                continue  # a row that doesn't say when it was known was known when it was taken in
+            if not cut_off - timedelta(days=window) <= (event or known) < cut_off:
+                continue
+            if kind == "kept" and source.version:  # the versions of a plan are one
+                if row["plan_id"] in plans:
+                    continue
+                plans.add(row["plan_id"])
+            counts.setdefault(row["customer_id"], Counter())[kind] += 1
+            dirty[kind] += 1
+    return {
+        customer: ((some["duplicate"] + some["conflict"]) / some.total(), (some.total() - some["invalid"]) / some.total())
+        for customer, some in counts.items()
+    }
 
 
 def test_the_command_brings_the_ledger_up_to_date_whatever_sources_it_is_asked_for(raw, lake):

@@ -149,3 +149,30 @@ def _is_late(row: Row, source: Source) -> bool:
     day = event.astimezone(ZONE).date() if isinstance(event, datetime) else event
     following = day + timedelta(days=1)
     return row["recorded_at"] > datetime(following.year, following.month, following.day, tzinfo=ZONE)
+
+
+def outcomes(root: Path, source: Source) -> Iterator[tuple[str, Row]]:
+    """What becomes of each row in the order of delivery (kept, duplicate, conflict, invalid), and what can be read of it."""
+    kept: dict[tuple[Any, ...], Row] = {}
+    for path in sorted((root / source.name).glob("*")):
+        for read in rows_of(path, source):
+            try:
+                row = typed(read, source)
+            except BadRowError:
+                yield "invalid", {} if isinstance(read, str) else {name: _readable(read, source, name) for name in source.columns}
+                continue
+            key = (*(row[name] for name in source.key), row[source.version] if source.version else None)
+            if key not in kept:
+                kept[key] = row
+                yield "kept", row
+            else:
+                yield "duplicate" if kept[key] == row else "conflict", row
+
+
+def _readable(read: Row, source: Source, name: str) -> Any:
+    value = read[name]
+    text = "" if value is None else str(value)
+    try:
+        return None if text in source.null_values else _value(text, value, source.columns[name].type)
+    except BadRowError:
+        return None

@@ -22,6 +22,7 @@ def test_the_page_shows_definitions_of_every_kind():
     assert [next(key for key in ("format", "union_of", "function") if f"\n{key}:" in text) for text in OTHERS] == [
         "format",
         "union_of",
+        "format",
         "function",
     ]
 
@@ -41,8 +42,9 @@ def test_columns_are_called_as_the_page_says():
     ]  # fmt: skip
 
 
-def test_the_source_and_the_union_load():
-    source, union, function = OTHERS
+def test_the_sources_and_the_union_load():
+    source, union, aside, function = OTHERS
+    assert not load_model(Source, parse_yaml(aside, "a.yaml")).is_delivered
     assert load_model(FeatureGroup, parse_yaml(function, "f.yaml")).function == "my_features.communities:community"
     declared = re.sub(r"columns:\n", "columns:\n" + "".join(f"  {name}: {type_}\n" for name, type_ in UNSHOWN.items()), source)
     assert load_model(Source, parse_yaml(declared, "s.yaml")).name == "bnpl_plans"
