@@ -102,7 +102,6 @@ def commits_to_take_in(ledger: Source, sources: Mapping[str, Source], lake: Lake
 def bring_up_to_date(ledger: Source, sources: Mapping[str, Source], lake: Lake, lease: Lease) -> None:
     """Add to the ledger what commits of the sources set aside and it doesn't have, one commit for each run that did.
 
-
     Its rows bear the run that set them aside, and so must the commit by which they are found.
     """
     table = lake.curated(ledger.name)
