@@ -14,7 +14,7 @@ PAGES := catalogue expressions operations
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -q --disable-pip-version-check
 
-.PHONY: help setup run test check schema docs package test-real study sample clean lock page-catalogue page-expressions page-operations
+.PHONY: help setup run test check schema docs package test-real mutate study sample clean lock page-catalogue page-expressions page-operations
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ test-real: setup ## Run the main job on real data and meet its ground truth (DAT
 	@if [ -z "$(DATA)" ]; then echo "test-real: say where the data sets are: make test-real DATA=DIR" >&2; exit 2; fi
 	@$(BIN)/python -m pytest tests/real --data "$(DATA)" $(ARGS)
 
+mutate: setup ## Move each edge in time of the engine, in a copy, and say which test notices (ARGS="calendar")
+	@$(BIN)/python -m tests.mutation $(ARGS)
+
 study: setup ## Build scorecards on real data from training sets, and docs/study.md from them (DATA=DIR)
 	@if [ -z "$(DATA)" ]; then echo "study: say where the data sets are: make study DATA=DIR" >&2; exit 2; fi
 	@$(MAKE) .venv/.study
@@ -70,6 +73,14 @@ study: setup ## Build scorecards on real data from training sets, and docs/study
 .venv/.study: .venv/.installed requirements/study.lock
 	@echo "study: installing scikit-learn and matplotlib into .venv, once" >&2; \
 	$(PIP) install --require-hashes -r requirements/study.lock && touch $@
+
+bench: setup ## Measure the engine beside its peers, into docs/benchmarks (ARGS="--only snapshot --events 2000000")
+	@$(MAKE) .venv/.bench
+	@$(BIN)/python -m bench $(ARGS)
+
+.venv/.bench: .venv/.installed requirements/bench.lock
+	@echo "bench: installing Polars and matplotlib into .venv, once" >&2; \
+	$(PIP) install --require-hashes -r requirements/bench.lock && touch $@
 
 check: setup ## Style, types, import rules, stale schemas and pages, advisories on dependencies, secrets
 	$(BIN)/ruff check .
@@ -80,7 +91,7 @@ check: setup ## Style, types, import rules, stale schemas and pages, advisories 
 	@for page in $(PAGES); do \
 	  $(MAKE) page-$$page | cmp -s - docs/$$page.md || { echo "docs/$$page.md: stale; run make docs" >&2; exit 1; }; \
 	done
-	$(BIN)/python .ci/audit.py requirements/dev.lock requirements/java.lock requirements/study.lock
+	$(BIN)/python .ci/audit.py requirements/dev.lock requirements/java.lock requirements/study.lock requirements/bench.lock
 	git ls-files -z -- ':!:requirements/*.lock' | xargs -0 $(BIN)/detect-secrets-hook
 
 schema: setup ## Write conf/schemas/, and into each definition the comment that names its schema
