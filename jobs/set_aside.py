@@ -135,6 +135,6 @@ def _waiting(ledger: Source, sources: Mapping[str, Source], table: CuratedTable,
     taken = table.taken_files()
     for name in delivered(sources):
         for commit in lake.curated(name).commits():
-            path = f"curated/{name}, version {commit.version}"
+            path = f"curated/{name}@{commit.version}"
             if commit.set_aside is not None and commit.set_aside.ledger == ledger.name and path not in taken:
                 yield _Waiting(path, commit, commit.set_aside)

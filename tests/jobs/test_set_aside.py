@@ -248,7 +248,7 @@ def test_a_run_killed_between_a_source_and_the_ledger_is_finished_by_the_next(ra
             take_in(fees())
     assert lake.curated("fees").version() == 0
     sources = {"fees": fees(), "aside": LEDGER}
-    assert [file.path for file in curate.pending_files(sources, str(raw), lake)["aside"]] == ["curated/fees, version 0"]
+    assert [file.path for file in curate.pending_files(sources, str(raw), lake)["aside"]] == ["curated/fees@0"]
     (raw / "fees" / "2.csv").write_text(HEADER + GOOD)
 
     take_in(fees())
