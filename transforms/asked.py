@@ -30,11 +30,11 @@ class Asked:
     newest_per: Values | None = None
     map_by: Values | None = None
 
-    @property
-    def walks(self) -> bool:
+    def walks(self, facts: Selection) -> bool:
         """Whether every fact of every window is looked at."""
         wrapped = self.weights is not None or self.newest_per is not None or self.map_by is not None
-        return wrapped or self.operation.walks(self.values)
+        eased = facts.knows_runs and self.operation.takes_runs(self.values)
+        return wrapped or (self.operation.walks(self.values) and not eased)
 
     @property
     def history(self) -> bool:
@@ -59,11 +59,11 @@ class Asked:
 def answer_each(facts: Selection, asked: Sequence[Asked]) -> list[Answer]:
     """Each one's answers, one a query."""
     answers: list[list[Answer]] = [[] for _ in asked]
-    kinds = {(one.walks, one.history) for one in asked}
-    for walks, history in sorted(kinds):
+    kinds = [(one.walks(facts), one.history) for one in asked]
+    for walks, history in sorted(set(kinds)):
         for part in _slices(facts, walks=walks, history=history):
             for number, one in enumerate(asked):
-                if (one.walks, one.history) == (walks, history):
+                if kinds[number] == (walks, history):
                     answers[number].append(one.of(part))
     return [Answer.joined(parts) for parts in answers]
 

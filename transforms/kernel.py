@@ -6,10 +6,10 @@ numpy only: no Spark, no loop over days or entities.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from transforms.calendar import Days, Instants
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Grain = Literal["day", "event"]
+MOST_BITS = 62
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ class Values:
             return np.arange(len(self.words)), self.data
         different, place = np.unique(self.data, return_inverse=True)
         return different, place
+
+    @cached_property
+    def bits(self) -> Values | None:
+        """One bit of a whole number for each of the different values; None where they are more than fit."""
+        different, place = self.different
+        if len(different) > MOST_BITS:
+            return None
+        return Values("integer", np.where(self.present, np.int64(1) << place, 0), self.present)
 
     @cached_property
     def largest(self) -> int:
@@ -172,6 +181,8 @@ class Selection(ABC):
     """
 
     as_of: Days
+    knows_runs: ClassVar[bool] = False
+    """Whether `sum_of` and `extreme` are answered without a look at every fact."""
 
     def __len__(self) -> int:
         return len(self.as_of)
@@ -213,6 +224,19 @@ class Selection(ABC):
         """Exact sum of whole numbers where present: int64, or Python's integers where one doesn't fit."""
         members = self.members(values)
         return narrowed(members.reduce(np.add, summable(values, len(members.positions))[members.positions]))
+
+    def sum_of(self, values: Values, numbers: Callable[[], NDArray[Any]], called: str) -> NDArray[Any]:
+        """The sums of a number of each fact that is 0 where it has no value; an int64 wraps round.
+
+        `numbers`: of all facts, made of `values`. Those `called` the same are the same.
+        """
+        members = self.members(values)
+        return members.reduce(np.add, numbers()[members.positions])
+
+    def extreme(self, ufunc: np.ufunc, values: Values) -> tuple[NDArray[Any], Mask]:
+        """`ufunc` (minimum, maximum or bitwise_or) over the facts with a value, and whether there are any."""
+        members = self.members(values)
+        return members.reduce(ufunc, values.data[members.positions]), members.some
 
     def newest(self, values: Values) -> Positions:
         """The position of the newest fact with a value; -1 where there is none."""

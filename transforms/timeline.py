@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from conf.windows import Window
 from transforms.calendar import Days, Instants, local_days_of, window_bounds
 from transforms.kernel import Facts, Mask, Members, Positions, Queries, Selection, Values, expand, narrowed, summable
+from transforms.running import Running
 
 
 class Timeline:
@@ -94,6 +96,7 @@ class _Lane:
 
     def __init__(self, timeline: Timeline, among: Positions) -> None:
         self.among = among
+        self._running = Running(among)
         self._at = timeline.facts.at[among]
         entity = timeline.facts.entity[among]
         self._first = np.searchsorted(entity, timeline.queries.entity, side="left")
@@ -103,20 +106,28 @@ class _Lane:
         """Of each query, the facts with `start <= at < end`."""
         low = first_not_before(self._at, self._first, self._last, start)
         high = first_not_before(self._at, self._first, self._last, end)
-        return Runs(self.among, self._first, low, np.maximum(high, low))
+        return Runs(self.among, self._first, low, np.maximum(high, low), shared=self._running)
 
 
 @dataclass(frozen=True)
 class Runs:
-    """For each query a run of facts: `among[low : high]`. Before it lie `among[first : low]`."""
+    """For each query a run of facts: `among[low : high]`. Before it lie `among[first : low]`.
+
+    `shared`: what running over all of `among` gives, where other runs of the same facts know it.
+    """
 
     among: Positions
     first: Positions
     low: Positions
     high: Positions
+    shared: Running | None = field(default=None, compare=False, kw_only=True)
+
+    @cached_property
+    def running(self) -> Running:
+        return self.shared or Running(self.among)
 
     def slice(self, start: int, end: int) -> Runs:
-        return Runs(self.among, self.first[start:end], self.low[start:end], self.high[start:end])
+        return Runs(self.among, self.first[start:end], self.low[start:end], self.high[start:end], shared=self.running)
 
     @property
     def earlier(self) -> Runs:
@@ -159,8 +170,11 @@ class _Dated(Protocol):
 class WindowSelection(Selection):
     """The facts of one window for every query: a run of those that are settled, and those that are judged one by one.
 
-    What needs no look at each fact (counts, sums, the newest, the oldest) is answered from running totals of the settled ones.
+    What needs no look at each fact (counts, sums, extremes, the newest, the oldest) is answered from what running over the
+    settled ones gives.
     """
+
+    knows_runs: ClassVar[bool] = True
 
     def __init__(self, as_of: Days, dated: _Dated, settled: Runs, judged: _Judged | None = None) -> None:
         self.as_of = as_of
@@ -187,8 +201,7 @@ class WindowSelection(Selection):
         return cost + (self._judged.runs.high - self._judged.runs.first) if self._judged else cost
 
     def count(self, values: Values) -> NDArray[np.int64]:
-        running = _running(values.present[self._settled.among].astype(np.int64))
-        count: NDArray[np.int64] = running[self._settled.high] - running[self._settled.low]
+        count = self._difference(self._settled.running.counts(values))
         if self._own is not None:
             count = count + self._own.keep(values.present[self._own.positions]).counts
         return count
@@ -196,18 +209,28 @@ class WindowSelection(Selection):
     def total(self, values: Values) -> NDArray[Any]:
         most = int((self._settled.high - self._settled.low).max(initial=0))
         most += int(self._own.counts.max(initial=0)) if self._own is not None else 0
-        numbers = np.where(values.present, summable(values, most), 0)
-        running = _running(numbers[self._settled.among])
-        total: NDArray[Any] = running[self._settled.high] - running[self._settled.low]
+        numbers = summable(values, most)
+        return narrowed(self.sum_of(values, lambda: numbers, f"total {numbers.dtype}"))
+
+    def sum_of(self, values: Values, numbers: Callable[[], NDArray[Any]], called: str) -> NDArray[Any]:
+        total = self._difference(self._settled.running.totals(values, numbers, called))
         if self._own is not None:
-            total = total + self._own.reduce(np.add, numbers[self._own.positions])
-        return narrowed(total)
+            total = total + self._own.reduce(np.add, numbers()[self._own.positions])
+        return total
+
+    def extreme(self, ufunc: np.ufunc, values: Values) -> tuple[NDArray[Any], Mask]:
+        runs = self._settled
+        some = self._difference(runs.running.counts(values)) > 0
+        found = np.where(some, runs.running.extreme(ufunc, values, runs.low, runs.high), 0)
+        if self._own is None:
+            return found, some
+        own = self._own.keep(values.present[self._own.positions])
+        of_own = own.reduce(ufunc, values.data[own.positions])
+        return np.where(some & own.some, ufunc(found, of_own), np.where(some, found, of_own)), some | own.some
 
     def newest(self, values: Values) -> Positions:
         runs = self._settled
-        there = values.present[runs.among]
-        last_there = np.concatenate([[-1], np.maximum.accumulate(np.where(there, np.arange(len(there)), -1))])
-        place = last_there[runs.high]
+        place = runs.running.newest(values)[runs.high]
         found = _at_places(runs, place, place >= runs.low)
         if self._own is None:
             return found
@@ -216,16 +239,17 @@ class WindowSelection(Selection):
 
     def oldest(self, values: Values) -> Positions:
         runs = self._settled
-        there = values.present[runs.among]
-        none = len(there)
-        reversed_ = np.minimum.accumulate(np.where(there, np.arange(len(there)), none)[::-1])[::-1]
-        place = np.concatenate([reversed_, [none]])[runs.low]
+        place = runs.running.oldest(values)[runs.low]
         found = _at_places(runs, place, place < runs.high)
         if self._own is None:
             return found
         own = self._own.keep(values.present[self._own.positions])
         oldest = np.where(own.some, own.first(own.positions), -1)
         return np.where((found < 0) | ((oldest >= 0) & (oldest < found)), oldest, found)
+
+    def _difference(self, running: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = running[self._settled.high] - running[self._settled.low]
+        return found
 
     @cached_property
     def _own(self) -> Members | None:
@@ -241,11 +265,6 @@ class WindowSelection(Selection):
             order = np.lexsort((positions, query))
             query, positions = query[order], positions[order]
         return Members.of(query, positions, len(self))
-
-
-def _running(numbers: NDArray[Any]) -> NDArray[Any]:
-    """Running totals, beginning with 0. An int64 may wrap round; the difference of two is exact all the same."""
-    return np.concatenate([np.zeros(1, dtype=numbers.dtype), np.cumsum(numbers)])
 
 
 def _at_places(runs: Runs, place: Positions, inside: Mask) -> Positions:

@@ -56,9 +56,11 @@ class Minimum(Operation):
 
     name, takes, in_words = "min", ORDERED, "least"
 
+    def takes_runs(self, values: Values) -> bool:
+        return True
+
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
-        members = facts.members(values)
-        return Answer(members.reduce(np.minimum, values.data[members.positions]), members.some)
+        return Answer(*facts.extreme(np.minimum, values))
 
 
 class Maximum(Operation):
@@ -66,9 +68,11 @@ class Maximum(Operation):
 
     name, takes, in_words = "max", ORDERED, "greatest"
 
+    def takes_runs(self, values: Values) -> bool:
+        return True
+
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
-        members = facts.members(values)
-        return Answer(members.reduce(np.maximum, values.data[members.positions]), members.some)
+        return Answer(*facts.extreme(np.maximum, values))
 
 
 @dataclass(frozen=True)

@@ -110,5 +110,9 @@ class Operation(ABC):
         """Whether it looks at every fact of every window, so that memory grows with both; otherwise running totals do."""
         return True
 
+    def takes_runs(self, values: Values) -> bool:
+        """Whether sums and extremes of runs answer it, where a selection knows these without a look at every fact."""
+        return False
+
     @abstractmethod
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer: ...

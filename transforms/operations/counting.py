@@ -28,8 +28,14 @@ class DistinctCount(Operation):
     name, takes, empty, in_words = "distinct_count", ANY_TYPE, "0", "number of different"
     gives = "integer"
 
+    def takes_runs(self, values: Values) -> bool:
+        return values.bits is not None
+
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
-        return Answer.always(tally(facts, values, None).members.counts)
+        if values.bits is None:
+            return Answer.always(tally(facts, values, None).members.counts)
+        bits, some = facts.extreme(np.bitwise_or, values.bits)
+        return Answer.always(np.where(some, np.bitwise_count(bits), 0).astype(np.int64))
 
 
 class AnyTrue(Operation):

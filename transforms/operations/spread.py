@@ -12,6 +12,7 @@ from conf.specs import ColumnType
 from transforms.kernel import Mask, Members, Selection, Values, picked
 from transforms.operations.amounts import Mean
 from transforms.operations.base import NUMBERS, Answer, Operation, Parameter, declared
+from transforms.operations.exact_sums import away_from_mean, days_and_values, squares_fit
 from transforms.operations.json_text import json_lists
 from transforms.operations.parameters import ascending, percent
 from transforms.operations.reducing import divided, finite, from_mean, in_units, rounded_quotient, scaled
@@ -24,9 +25,11 @@ class Variance(Operation):
     null_when = "there are fewer than two values"
     gives = "number"
 
+    def takes_runs(self, values: Values) -> bool:
+        return squares_fit(values)
+
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
-        members = facts.members(values)
-        return Answer(*_variance(members, from_mean(values, members)))
+        return Answer(*_variance(facts, values))
 
 
 class StandardDeviation(Operation):
@@ -36,9 +39,11 @@ class StandardDeviation(Operation):
     null_when = "there are fewer than two values"
     gives = "number"
 
+    def takes_runs(self, values: Values) -> bool:
+        return squares_fit(values)
+
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
-        members = facts.members(values)
-        variance, present = _variance(members, from_mean(values, members))
+        variance, present = _variance(facts, values)
         return Answer(np.sqrt(variance), present)
 
 
@@ -51,7 +56,7 @@ class Variation(Operation):
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         members = facts.members(values)
-        variance, _ = _variance(members, from_mean(values, members))
+        variance, _ = _variance_of(members, from_mean(values, members))
         mean = divided(members.reduce(np.add, in_units(values, members.positions)), members.counts, members.some)
         present = (members.counts > 2) & (mean != 0)
         return Answer(*finite(divided(np.sqrt(variance), mean, present), present))
@@ -99,7 +104,13 @@ class Slope(Operation):
     null_when = "there are fewer than three facts, or all on one day"
     gives = "number"
 
+    def takes_runs(self, values: Values) -> bool:
+        return squares_fit(values)
+
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
+        if squares_fit(values) and (sums := days_and_values(facts, values)):
+            present = (sums.count > 2) & (sums.spread > 0)
+            return Answer(*finite(divided(sums.together, sums.spread, present), present))
         members = facts.members(values)
         day = facts.day[members.positions]
         day = (day - members.first(day)[members.query]).astype(np.float64)
@@ -155,7 +166,15 @@ class Histogram(Operation):
         return json_lists(lists, counts.reshape(-1, bands)[members.some].ravel(), "integer")
 
 
-def _variance(members: Members, away: NDArray[np.float64]) -> tuple[NDArray[np.float64], Mask]:
+def _variance(facts: Selection, values: Values) -> tuple[NDArray[np.float64], Mask]:
+    if squares_fit(values):
+        count, squares = away_from_mean(facts, values)
+        return finite(divided(squares, count - 1, count > 1), count > 1)
+    members = facts.members(values)
+    return _variance_of(members, from_mean(values, members))
+
+
+def _variance_of(members: Members, away: NDArray[np.float64]) -> tuple[NDArray[np.float64], Mask]:
     present = members.counts > 1
     return finite(divided(members.reduce(np.add, away * away), members.counts - 1, present), present)
 

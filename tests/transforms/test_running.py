@@ -1,0 +1,90 @@
+"""Extremes and sums of runs, and what is made of them, against the obvious answer."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from transforms import running
+from transforms.kernel import Values
+from transforms.operations.exact_sums import _about_means, squares_fit
+from transforms.running import Running
+
+RANDOM = np.random.default_rng(7)
+
+
+def some_values(count: int, *, type_: str = "integer") -> Values:
+    present = RANDOM.random(count) < 0.8
+    data = RANDOM.integers(-1000, 1000, count)
+    return Values(type_, np.where(present, data if type_ == "integer" else data / 8, 0), present)
+
+
+def some_runs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Runs of every length, in no order: empty, of one fact, and all of them among these."""
+    low = RANDOM.integers(0, count + 1, 500)
+    high = np.minimum(low + RANDOM.integers(0, count + 1, 500) // RANDOM.choice([1, 10, 100], 500), count)
+    return np.append(low, [0, 0, count]), np.append(high, [count, 1, count])
+
+
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 64, 65, 96, 700])
+@pytest.mark.parametrize("type_", ["integer", "number"])
+@pytest.mark.parametrize("ufunc", [np.minimum, np.maximum])
+def test_extremes_of_runs(count, type_, ufunc):
+    values = some_values(count, type_=type_)
+    low, high = some_runs(count)
+    kept = Running(np.arange(count))
+    for _ in range(2):  # computed, then kept
+        found = kept.extreme(ufunc, values, low, high)
+        for place, (start, end) in enumerate(zip(low, high, strict=True)):
+            inside = values.data[start:end][values.present[start:end]]
+            if len(inside):
+                assert found[place] == ufunc.reduce(inside)
+
+
+def test_extremes_of_bits_are_of_some_of_the_facts_only():
+    values = Values("integer", np.array([1, 2, 4, 8]), np.array([True, True, False, True]))
+    kept = Running(np.array([0, 2, 3]))
+    low, high = np.array([0, 1, 0, 1]), np.array([3, 3, 1, 2])
+    assert kept.extreme(np.bitwise_or, values, low, high).tolist() == [9, 8, 1, 0]
+
+
+def test_what_has_no_room_is_computed_again(monkeypatch):
+    monkeypatch.setattr(running, "ROOM", 0)
+    values = some_values(200)
+    kept = Running(np.arange(200))
+    first, again = kept.counts(values), kept.counts(values)
+    assert first is not again
+    assert first.tolist() == again.tolist() == np.concatenate([[0], np.cumsum(values.present)]).tolist()
+
+
+def test_sums_about_means_are_rounded_once():
+    """Far from zero, where doubles would lose everything: a difference of 1 cent among sums of 10^17."""
+    rows = [
+        [10**9, 10**9 + 1],
+        [10**9] * 50,
+        [10**9] * 50 + [10**9 - 1],
+        [int(x) for x in RANDOM.integers(-(10**6), 10**6, 1000)],
+        [],
+    ]
+    for row in rows:
+        n, total, squares = len(row), sum(row), sum(x * x for x in row)
+        wrapped = np.array([squares % 2**64], dtype=np.uint64).view(np.int64)
+        [told] = _about_means(np.array([n]), wrapped, np.array([total]), np.array([total]))
+        exact = Fraction(squares) - Fraction(total * total, max(n, 1))
+        assert math.isclose(told, exact, rel_tol=4e-16, abs_tol=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "fit"),
+    [
+        (Values("money", np.array([10**8] * 900), np.ones(900, dtype=bool)), True),
+        (Values("money", np.array([10**8] * 923), np.ones(923, dtype=bool)), False),
+        (Values("number", np.array([1.0]), np.ones(1, dtype=bool)), False),  # doubles are added in order
+        (Values("integer", np.array([], dtype=np.int64), np.ones(0, dtype=bool)), True),
+    ],
+)
+def test_squares_fit(values, fit):
+    assert squares_fit(values) is fit

@@ -1,0 +1,74 @@
+"""Spread and slope of whole numbers from sums that add up: exact until the last division, whatever lies before a window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.kernel import Selection, Values
+
+_LONGEST_SPAN = 2**17  # local days between the oldest and the newest fact
+
+Sums = NDArray[np.int64]
+
+
+def squares_fit(values: Values) -> bool:
+    """Whether the products of whole numbers and days add up in 64 bits, of however many of these facts."""
+    largest = max(values.largest, _LONGEST_SPAN) if values.type != "number" else 0
+    return values.type != "number" and len(values.data) * largest * max(values.largest, 1) < 2**63
+
+
+def away_from_mean(facts: Selection, values: Values) -> tuple[Sums, NDArray[np.float64]]:
+    """Of each query the number of facts, and the sum of their squared distances from the mean; money in units of the currency.
+
+    Only where `squares_fit`.
+    """
+    numbers = values.data.astype(np.int64, copy=False)
+    count, total = facts.count(values), facts.total(values)
+    squares = facts.sum_of(values, lambda: numbers * numbers, "squares")
+    return count, _about_means(count, squares, total, total) / _unit(values) ** 2
+
+
+@dataclass(frozen=True)
+class DaysAndValues:
+    """Of each query: the number of facts, the sum of squared distances of their days from the mean day, and of the products of
+    these distances with those of the values, money in units of the currency."""
+
+    count: Sums
+    spread: NDArray[np.float64]
+    together: NDArray[np.float64]
+
+
+def days_and_values(facts: Selection, values: Values) -> DaysAndValues | None:
+    """Only where `squares_fit`; None where the facts lie more days apart than any ledger is long."""
+    first, last = (int(facts.day.min()), int(facts.day.max())) if len(facts.day) else (0, 0)
+    if last - first >= _LONGEST_SPAN or len(facts.day) * (last - first) ** 2 >= 2**63:
+        return None
+    day = facts.day - first
+    numbers = values.data.astype(np.int64, copy=False)
+    count, total = facts.count(values), facts.total(values)
+    days = facts.sum_of(values, lambda: np.where(values.present, day, 0), "days")
+    squares = facts.sum_of(values, lambda: np.where(values.present, day * day, 0), "squares of days")
+    products = facts.sum_of(values, lambda: day * numbers, "days times values")
+    spread, together = _about_means(count, squares, days, days), _about_means(count, products, days, total)
+    return DaysAndValues(count, spread, together / _unit(values))
+
+
+def _about_means(count: Sums, products: Sums, ones: Sums, others: Sums) -> NDArray[np.float64]:
+    """Σxy - Σx Σy / n of whole numbers, rounded once: the whole part is exact, and sums on the way may wrap round.
+
+    With Σx = pn + r and Σy = qn + s, Σx Σy / n = p Σy + r q + rs / n.
+    """
+    n = np.maximum(count, 1)
+    p, r = np.divmod(ones, n)
+    q, s = np.divmod(others, n)
+    more, rest = np.divmod(r * s, n)
+    whole = products - p * others - r * q - more
+    about: NDArray[np.float64] = whole - rest / n
+    return about
+
+
+def _unit(values: Values) -> int:
+    return 100 if values.type == "money" else 1
