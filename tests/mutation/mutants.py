@@ -47,8 +47,8 @@ MUTANTS = (
     Mutant("and not when it is T", _SPANS, 'f"{passed[name]} < {OPENS}"', 'f"{passed[name]} <= {OPENS}"', _cases("07_")),
     Mutant("valid from T on (one cut-off)", _TIMELINE, "np.searchsorted(cut_offs, facts.valid_from)", 'np.searchsorted(cut_offs, facts.valid_from, side="right")', _cases("01_", "05_")),
     Mutant("valid until T, exclusive (one cut-off)", _TIMELINE, "np.searchsorted(cut_offs, facts.valid_until)", 'np.searchsorted(cut_offs, facts.valid_until, side="right")', _cases("06_", "12_")),
-    Mutant("valid from T on (many cut-offs)", _TIMELINE, "self.facts.valid_from[positions] <= cut_off", "self.facts.valid_from[positions] < cut_off", _files("transforms/test_timeline", "transforms/test_many_cut_offs")),
-    Mutant("valid until T, exclusive (many cut-offs)", _TIMELINE, "cut_off < self.facts.valid_until[positions]", "cut_off <= self.facts.valid_until[positions]", _files("transforms/test_timeline", "transforms/test_many_cut_offs")),
+    Mutant("valid from T on (many cut-offs)", _TIMELINE, "self.facts.valid_from[positions] <= cut_off", "self.facts.valid_from[positions] < cut_off", _files("transforms/test_judged_facts")),
+    Mutant("valid until T, exclusive (many cut-offs)", _TIMELINE, "cut_off < self.facts.valid_until[positions]", "cut_off <= self.facts.valid_until[positions]", _files("transforms/test_judged_facts")),
     # ---- windows
     Mutant("a window holds its start and not its end", _TIMELINE, "np.cumsum(at < moment[0])", "np.cumsum(at <= moment[0])", _cases("02_")),
     Mutant("the same where cut-offs differ", _TIMELINE, "at[np.minimum(middle, len(at) - 1)] < moment", "at[np.minimum(middle, len(at) - 1)] <= moment", _files("transforms/test_timeline")),
