@@ -111,7 +111,7 @@ def test_the_same_offline_store(lakes, group):
 
 
 def test_the_same_differences_and_training_rows(lakes):
-    differences = [table(lakes[name], "snapshots/_diffs/*/*/*.parquet", 'entity, "column", was, "is"') for name in WRITERS]
+    differences = [table(lakes[name], "snapshots/_diffs/*/*/*.parquet", 'as_of, entity, "column", was, "is"') for name in WRITERS]
     assert differences[0] == differences[1]
     assert len(differences[0]) > 1
     rows = [table(lakes[name], "training_sets/labels/*.parquet", "1, 2") for name in WRITERS]
