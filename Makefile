@@ -56,7 +56,7 @@ sample: setup ## Make the sample data in raw/ again (SAMPLE_ARGS="--customers 50
 	@$(BIN)/etr sample --raw $(RAW) $(SAMPLE_ARGS) && touch $(RAW)/.sample
 
 test: setup ## Pass the tests (ARGS="-k windows")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 test-real: setup ## Run the main job on real data and meet its ground truth (DATA=DIR)
 	@if [ -z "$(DATA)" ]; then echo "test-real: say where the data sets are: make test-real DATA=DIR" >&2; exit 2; fi

@@ -24,6 +24,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path == _REAL and config.getoption("--data") is None else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs Spark runs in one of xdist's processes, so that there is one session; the rest, a file at a time, in any."""
+    for item in items:
+        spark = "spark" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("spark" if spark else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session")
 def data(request: pytest.FixtureRequest) -> Path:
     """The folder that `--data` names."""
