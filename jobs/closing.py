@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+from jobs.console import open_console, show_table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from jobs.pipeline import Pipeline
     from jobs.summary import Summary
 
@@ -24,18 +24,18 @@ def show_start(job: Pipeline) -> None:
     days = f"{asked[0]} to {asked[-1]}" if len(asked) > 1 else f"{asked[0]}"
     columns = sum(len(request.compiled.group(group).columns) for group in request.groups)
     sources = sum(source.is_delivered for source in request.catalogue.sources.values())
-    _console().print(
+    open_console().print(
         f"[bold]etr pipeline[/] as of {days} ({request.settings.time_zone}): {sources} sources from "
         f"{request.settings.raw}, {len(request.groups)} feature groups with {columns} columns into {request.settings.lake}",
         highlight=False,
     )
     for group, why in request.left_out.items():
-        _console().print(f"{group} is left out: {why}", highlight=False)
+        open_console().print(f"{group} is left out: {why}", highlight=False)
 
 
 def show_result(job: Pipeline, summary: Summary, seconds: float) -> None:
     """The tables of a run on stderr, and what to try next."""
-    console = _console()
+    console = open_console()
     if summary.counts.get("changed") == 0:
         console.print("Nothing changed: every file was taken in, every day is computed and published.", highlight=False)
     else:
@@ -94,17 +94,6 @@ def _those(tables: Mapping[str, Any], prefix: str) -> dict[str, Mapping[str, Any
 
 
 def _show(console: Console, title: str, columns: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for column in columns:
-        table.add_column(column.replace("_", " "), justify="right", no_wrap=True)
-    for name, told in rows.items():
-        table.add_row(name, *(f"{told.get(column, 0):,}" for column in columns))
+    texts = {name: [f"{told.get(column, 0):,}" for column in columns] for name, told in rows.items()}
     totals = [sum(told.get(column, 0) for told in rows.values()) for column in columns]
-    table.add_row("[bold]all", *(f"[bold]{total:,}" for total in totals))
-    console.print(table)
-
-
-def _console() -> Console:
-    console = Console(file=sys.stderr, soft_wrap=True)
-    return console if console.is_terminal else Console(file=sys.stderr, soft_wrap=True, width=140)
+    show_table(console, title, columns, texts | {"[bold]all": [f"[bold]{total:,}" for total in totals]})

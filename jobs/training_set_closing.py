@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console
-from rich.table import Table
-
+from jobs.console import open_console, show_table
 from jobs.training_set_asked import Asked
 from stores.training_sets import TrainingSetVersion
 
@@ -17,15 +14,15 @@ _GROUP_COLUMNS = ("columns", "not_on_spine", "without_history")
 
 def show_result(asked: Asked, made: TrainingSetVersion, seconds: float, *, is_new: bool) -> None:
     """Say on stderr what a training set holds, where it lies, and what to try next."""
-    console = Console(file=sys.stderr, soft_wrap=True, **({} if sys.stderr.isatty() else {"width": 140}))  # type: ignore[arg-type]
+    console = open_console()
     if not is_new:
         console.print(f"Nothing changed: {made.name} was made of these labels and ledgers by run {made.run_id}.", highlight=False)
-    _show(console, "labels", _LABEL_COLUMNS, {made.name: _texts(_LABEL_COLUMNS, made.counts)})
+    show_table(console, "labels", _LABEL_COLUMNS, {made.name: _texts(_LABEL_COLUMNS, made.counts)})
     groups = {name: [made.groups[name], *_texts(_GROUP_COLUMNS, told)] for name, told in made.of_groups.items()}
-    _show(console, "features", ("version", *_GROUP_COLUMNS), groups)
+    show_table(console, "features", ("version", *_GROUP_COLUMNS), groups)
     if made.targets:
         targets = {name: [f"{told['present']:,}", _mean(told["mean"])] for name, told in made.targets.items()}
-        _show(console, "targets", ("present", "mean"), targets)
+        show_table(console, "targets", ("present", "mean"), targets)
     table, lake = asked.table, asked.lake
     lines = [f"{seconds:,.0f} s; newest complete day: {made.newest_day}; Parquet and Delta: {lake.uri(table.path)}"]
     if made.counts["rejected"]:
@@ -47,13 +44,3 @@ def _texts(names: Sequence[str], counts: Mapping[str, int]) -> list[str]:
 
 def _mean(value: float | None) -> str:
     return "-" if value is None else f"{value:,.4g}"
-
-
-def _show(console: Console, title: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for column in columns:
-        table.add_column(column.replace("_", " "), justify="right", no_wrap=True)
-    for name, texts in rows.items():
-        table.add_row(name, *texts)
-    console.print(table)
