@@ -57,6 +57,10 @@ class Way:
 FULL = Way("one range, one bucket, one task, DuckDB, workers")
 PATHS = (
     Way("day by day on two deliveries, 8 buckets, ANSI", [[day] for day in DAYS], layered=True, bits=3, tasks=4, ansi=True),
+    Way("in chunks of a day, 64 buckets, four partitions, by Spark, ANSI", days_at_once=1, bits=6, tasks=4, ansi=True, by_spark=True),
+    Way("backfilled around a day that was there, on two deliveries by Spark, one partition", [DAYS[1:2], DAYS], layered=True, by_spark=True),
+    Way("written by the JVM, 8 buckets, four tasks", bits=3, tasks=4, writer="jvm"),
+    Way("newest day first, written by the JVM, 64 buckets, one task", [DAYS[2:], DAYS[:2]], bits=6, writer="jvm"),
 )  # fmt: skip
 
 
