@@ -318,7 +318,10 @@ class DayWriter:
         if as_of not in self._open:
             path = self._table.new_file(as_of, self.versions[as_of])
             stream = self._stack.enter_context(self.storage.open_output(path))
-            writer = self._stack.enter_context(pq.ParquetWriter(stream, self.schema, compression="zstd"))
+            # Dictionaries pay for texts; those of numbers cost as much as all else, and files are smaller without.
+            texts = [field.name for field in self.schema if pa.types.is_string(field.type)]
+            writer = pq.ParquetWriter(stream, self.schema, compression="zstd", use_dictionary=texts)
+            self._stack.enter_context(writer)
             self._open[as_of] = (writer, path)
         rows = pa.concat_tables(self._waiting.pop(as_of))
         self._cells -= len(rows) * rows.num_columns

@@ -68,7 +68,10 @@ def midnights_of(days: Days, zone: str) -> Instants:
         return days
     chunks = days // _CHUNK
     first, last = int(chunks.min()), int(chunks.max())
-    wanted = np.arange(first, last + 1) if last - first < 100 else np.unique(chunks)
+    if last - first < 100:
+        near: Instants = np.concatenate([_midnights(zone, chunk) for chunk in range(first, last + 1)])[days - first * _CHUNK]
+        return near
+    wanted = np.unique(chunks)
     table = np.stack([_midnights(zone, int(chunk)) for chunk in wanted])
     found: Instants = table[np.searchsorted(wanted, chunks), days % _CHUNK]
     return found

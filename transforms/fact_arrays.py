@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +32,10 @@ def facts_on_clocks(table: pa.Table, types: ValueTypes, entities: pa.Array) -> I
 
     Raises PublishError where its rows are not in order: by clock, entity, at, known time and primary key.
     """
-    clocks = table["clock"].combine_chunks()
+    clocks = _Clocks(table)
     for clock, of_clock in types.items():
-        part = table.filter(pc.equal(clocks, clock))
-        codes = pc.index_in(part["entity"].combine_chunks(), value_set=entities)
+        part = clocks.rows(clock)
+        codes = _places(part["entity"].combine_chunks(), entities)
         if codes.null_count:
             part, codes = part.filter(codes.is_valid()), codes.drop_null()
         values = {name: _values(part[name].combine_chunks(), type_) for name, type_ in of_clock.items()}
@@ -50,17 +51,49 @@ def facts_on_clocks(table: pa.Table, types: ValueTypes, entities: pa.Array) -> I
 def entities_with_facts(tables: Iterable[tuple[pa.Table | None, str]]) -> pa.Array:
     """The entities that have facts in any of the tables, on the clock named beside it, sorted by their bytes."""
     there = [(table, clock) for table, clock in tables if table is not None]
-    found = [table.filter(pc.equal(table["clock"], clock))["entity"].combine_chunks() for table, clock in there]
+    found = [_plain(_Clocks(table).rows(clock)["entity"].combine_chunks().unique()) for table, clock in there]
     return pa.chunked_array(found, pa.string()).unique().sort()
+
+
+class _Clocks:
+    """The rows of a table apart by clock: those of one lie together, as they were prepared."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+        named = table["clock"].combine_chunks()
+        if not pa.types.is_dictionary(named.type):
+            named = named.dictionary_encode()
+        places = named.indices.to_numpy()
+        starts = np.flatnonzero(np.diff(places, prepend=-1))
+        names = named.dictionary.to_pylist()
+        self._runs: dict[str, list[tuple[int, int]]] = {}
+        for start, end in pairwise([*starts.tolist(), len(places)]):
+            self._runs.setdefault(names[places[start]], []).append((start, end))
+
+    def rows(self, clock: str) -> pa.Table:
+        runs = self._runs.get(clock, [])
+        if len(runs) == 1 and runs[0] == (0, len(self.table)):
+            return self.table
+        return pa.concat_tables([self.table.slice(start, end - start) for start, end in runs] or [self.table.slice(0, 0)])
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Texts as they are, which may have been read as places in a dictionary."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _places(column: pa.Array, among: pa.Array) -> pa.Array:
+    """The place of each text among some, null where it isn't among them."""
+    if pa.types.is_dictionary(column.type):
+        return pc.index_in(column.dictionary, value_set=among).take(column.indices)
+    return pc.index_in(column, value_set=among)
 
 
 def _values(column: pa.Array, type_: ColumnType) -> Values:
     present = column.is_valid().to_numpy(zero_copy_only=False)
     if type_ == "string":
-        words = column.drop_null().unique().sort()
-        codes = (
-            pc.index_in(column, value_set=words).fill_null(0) if len(words) else pa.array(np.zeros(len(column), dtype=np.int32))
-        )
+        words = _plain(column.drop_null().unique()).sort()
+        codes = _places(column, words).fill_null(0) if len(words) else pa.array(np.zeros(len(column), dtype=np.int32))
         return Values(type_, codes.to_numpy(zero_copy_only=False).astype(np.int64), present, tuple(words.to_pylist()))
     if type_ == "boolean":
         return Values(type_, column.fill_null(False).to_numpy(zero_copy_only=False), present)
