@@ -42,13 +42,13 @@ def show_result(job: Pipeline, summary: Summary, seconds: float) -> None:
         _show(console, "ledgers", _SOURCE_COLUMNS, _those(summary.tables, "curated/"))
         _show(console, "feature groups", _GROUP_COLUMNS, _those(summary.tables, "snapshots/"))
     quarantined = summary.counts.get("quarantined", 0)
-    lake, settings = job.request.lake, job.request.settings
-    lines = [f"{seconds:,.0f} s; lake: {lake.uri()}; offline store: {settings.offline_uri}"]
+    settings = job.request.settings
+    lines = [f"{seconds:,.0f} s; lake: {settings.lake}; offline store: {settings.offline_uri}"]
     if quarantined:
-        lines.append(f"{quarantined:,} rows in quarantine, each with its reason: {lake.uri('quarantine', job.run_id)}")
+        lines.append(f"{quarantined:,} rows in quarantine, each with its reason: {settings.lake}/quarantine/{job.run_id}")
     if restated := summary.counts.get("restated", 0):
         values = summary.counts["changed_values"]
-        lines.append(f"{restated:,} days restated, in which {values:,} values differ: {lake.uri('snapshots', '_diffs')}")
+        lines.append(f"{restated:,} days restated, in which {values:,} values differ: {settings.lake}/snapshots/_diffs")
     console.print(*lines, sep="\n", highlight=False)
     if commands := _next(job):
         console.print("Next:", *(f"  {command}" for command in commands), sep="\n", highlight=False, markup=False)
