@@ -13,7 +13,7 @@ import pyarrow as pa
 from stores.lake import Lake
 from transforms import prepare_duckdb
 from transforms.curated import curated_arrow_schema
-from transforms.fact_sql import needed_columns
+from transforms.fact_sql import each_row_stands_alone, needed_columns
 from transforms.feature_group import Compiled, Stream
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ class FactEngine(Protocol):
         """All facts, in so many bits of buckets."""
 
     def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> AbstractContextManager[tuple[Facts, Facts]]:
-        """The facts of the rows that these runs took in or touched, and the keys whose earlier facts they replace."""
+        """The facts of the rows that these runs took in or touched, and the keys whose earlier facts they replace, None for none.
+
+        Where each row stands alone, only theirs are read: what it costs doesn't grow with the history.
+        """
 
 
 class BySpark:
@@ -51,10 +54,14 @@ class BySpark:
         return facts.prepare(stream, self._tables(stream), self.compiled.sources, bucket_bits=bits)
 
     @contextmanager
-    def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[tuple[DataFrame, DataFrame]]:
+    def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[tuple[DataFrame, DataFrame | None]]:
         from transforms import facts
 
         tables, sources = self._tables(stream), self.compiled.sources
+        if each_row_stands_alone(stream, sources):
+            own = {name: table.where(table["_run"].isin(list(new_runs[name]))) for name, table in tables.items()}
+            yield facts.prepare(stream, own, sources, bucket_bits=bits), None
+            return
         keys = facts.affected_keys(stream, tables, sources, new_runs).persist()
         try:
             own = facts.of_keys(stream, tables, sources, keys)
@@ -93,17 +100,27 @@ class ByDuckDB:
 
     @contextmanager
     def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[tuple[Facts, Facts]]:
-        tables, sources = self._tables(stream), self.compiled.sources
+        sources = self.compiled.sources
+        if each_row_stands_alone(stream, sources):
+            with self._connection() as connection:
+                facts = prepare_duckdb.prepare(stream, self._tables(stream, new_runs), sources, connection=connection)
+            yield prepare_duckdb.in_buckets(facts, bits), None
+            return
+        tables = self._tables(stream)
         with self._connection() as connection:
             keys = prepare_duckdb.affected_keys(stream, tables, sources, new_runs, connection=connection)
             own = prepare_duckdb.of_keys(stream, tables, sources, keys, connection=connection)
             facts = prepare_duckdb.prepare(stream, own, sources, connection=connection)
         yield prepare_duckdb.in_buckets(facts, bits), keys.filter(keys["_known_before"]).select(["key"])
 
-    def _tables(self, stream: Stream) -> dict[str, pa.Table]:
+    def _tables(self, stream: Stream, runs: NewRuns | None = None) -> dict[str, pa.Table]:
+        """The curated rows, or those that some runs took in."""
+        sources = self.compiled.sources
         return {
-            source: self.lake.curated(source).rows(curated_arrow_schema(self.compiled.sources[source], [*columns, "_run"]))
-            for source, columns in needed_columns(stream, self.compiled.sources).items()
+            source: self.lake.curated(source).rows(
+                curated_arrow_schema(sources[source], [*columns, "_run"]), runs=None if runs is None else runs[source]
+            )
+            for source, columns in needed_columns(stream, sources).items()
         }
 
     @contextmanager

@@ -14,7 +14,7 @@ from jobs.fact_engines import ByDuckDB, BySpark, FactEngine
 from jobs.progress import Progress
 from stores.facts import BucketReader, FactTable
 from stores.lake import Lake
-from transforms.fact_sql import key_columns
+from transforms.fact_sql import each_row_stands_alone, key_columns
 from transforms.feature_group import Compiled, Stream, source_meaning
 from transforms.feature_group.compiled import digest
 
@@ -86,12 +86,15 @@ class Preparer:
         if layers and layers[-1].curated == now and layers[-1].bucket_bits == bits:
             return
         number = layers[-1].number + 1 if layers else 0
-        engine = self._engine(stream, sum(c.counts.get("kept", 0) for some in commits.values() for c in some))
+        kept = {source: [(c.version, c.counts.get("kept", 0)) for c in some] for source, some in commits.items()}
+        engine = self._engine(stream, sum(count for some in kept.values() for _, count in some))
         if not layers or layers[-1].bucket_bits != bits or len(layers) >= MAXIMUM_LAYERS:
             table.add(engine.everything(stream, bits), number=number, base=True, bucket_bits=bits, curated=now)
             return
         before = layers[-1].curated
         new_runs = {source: [c.run_id for c in commits[source] if c.version > before[source]] for source in stream.sources}
+        if each_row_stands_alone(stream, self.compiled.sources):
+            engine = self._engine(stream, sum(n for name, some in kept.items() for version, n in some if version > before[name]))
         with engine.changes(stream, new_runs, bits) as (facts, replaced):
             table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -156,9 +156,20 @@ class CuratedTable:
             found = found if values is None else found.filter(pc.field(column).isin(pa.array(values, pa.string())))
         return found
 
-    def rows(self, schema: pa.Schema) -> pa.Table:
-        """Columns of all its rows, in memory; a column that is newer than a row is null. No rows before the first commit."""
-        return pa.Table.from_batches(read_rows(self.storage, self.paths(), schema), schema)
+    def rows(self, schema: pa.Schema, *, runs: Collection[str] | None = None) -> pa.Table:
+        """Columns of all its rows, or of those that some runs took in, in memory; a column that is newer than a row is null.
+
+        No rows before the first commit. `runs`: `schema` has `_run`; no other run's files are read, as long as theirs are there.
+        """
+        paths = self.paths()
+        if runs is None:
+            return pa.Table.from_batches(read_rows(self.storage, paths, schema), schema)
+        commits = [commit for commit in self.commits() if commit.run_id in runs]
+        added = {path for commit in commits for path in self.paths_added(commit.version)}
+        if added <= {*paths} and {commit.run_id for commit in commits} == {*runs}:
+            paths = sorted(added)
+        rows = pa.Table.from_batches(read_rows(self.storage, paths, schema), schema)
+        return rows.filter(pc.is_in(rows["_run"], value_set=pa.array(runs, pa.string())))
 
     def paths(self) -> list[str]:
         """The Parquet files, below the lake's root, that hold the table's rows now; found without Spark."""

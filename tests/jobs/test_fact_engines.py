@@ -21,7 +21,7 @@ from stores.storage import LocalStorage
 from tests.histories import DAYS, batch
 from tests.random_groups import SOURCES
 from transforms.curated import curated_table
-from transforms.fact_sql import key_columns
+from transforms.fact_sql import each_row_stands_alone, key_columns
 from transforms.feature_group import Compiled, Stream, compile_groups
 
 BITS = 1
@@ -119,6 +119,26 @@ def test_both_engines_write_the_same_files_and_layers(spark, tmp_path, compiled,
         reader = BucketReader.of(ours, ours.layers())
         layered = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
         assert layered == in_words(engines[0].everything(stream, BITS))
+
+
+def test_where_each_row_stands_alone_only_new_rows_are_read(tmp_path, compiled, deliveries, monkeypatch):
+    """A layer of them on the base is the same as everything made at once."""
+    alone = [stream for stream in compiled.streams.values() if each_row_stands_alone(stream, compiled.sources)]
+    lake = Lake(tmp_path / "lake")
+    deliver(lake, deliveries, 0)
+    tables = {stream.name: table_of(tmp_path / "facts", stream, compiled) for stream in alone}
+    for stream in alone:
+        facts = ByDuckDB(compiled, lake).everything(stream, BITS)
+        tables[stream.name].add(facts, number=0, base=True, bucket_bits=BITS, curated={})
+    deliver(lake, deliveries, 1)
+    assert alone
+    for stream in alone:
+        with ByDuckDB(compiled, lake).changes(stream, {source: ["r2"] for source in stream.sources}, BITS) as (facts, replaced):
+            assert replaced is None
+            tables[stream.name].add(facts, number=1, base=False, bucket_bits=BITS, curated={})
+        reader = BucketReader.of(tables[stream.name], tables[stream.name].layers())
+        layered = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
+        assert layered == in_words(ByDuckDB(compiled, lake).everything(stream, BITS))
 
 
 def table_of(folder: Path, stream: Stream, compiled: Compiled) -> FactTable:

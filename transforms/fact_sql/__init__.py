@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transforms.fact_sql.affected import affected_sql, of_keys_sql
+from transforms.fact_sql.affected import affected_sql, each_row_stands_alone, of_keys_sql
 from transforms.fact_sql.dialects import DUCKDB, SPARK, Dialect
 from transforms.fact_sql.facts import facts_sql, key_columns, sorted_by
 from transforms.fact_sql.needed import needed_columns
@@ -14,6 +14,7 @@ __all__ = [
     "Dialect",
     "Table",
     "affected_sql",
+    "each_row_stands_alone",
     "facts_sql",
     "key_columns",
     "needed_columns",

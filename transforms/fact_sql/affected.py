@@ -28,6 +28,11 @@ def affected_sql(
     return _Affected(stream, sources, tables, new_runs, dialect).query()
 
 
+def each_row_stands_alone(stream: Stream, sources: Mapping[str, Source]) -> bool:
+    """Whether no row changes another's facts: each key comes once, and nothing is brought from elsewhere."""
+    return not (stream.parent or stream.settlement) and all(sources[name].version is None for name in stream.sources)
+
+
 def of_keys_sql(
     stream: Stream, sources: Mapping[str, Source], tables: Mapping[str, Table], keys: Table, dialect: Dialect
 ) -> dict[str, str]:
