@@ -61,9 +61,13 @@ class S3Settings(Spec):
 
 
 class FeatureStoreSettings(Spec):
-    """`endpoint`: null for AWS, `embedded` for one that the job starts and stops, or an address."""
+    """`endpoint`: null for AWS, `embedded` for one that the job starts and stops, or an address.
+
+    `role_arn`: the role by which the service writes offline files; needed to create a group whose offline store is in S3.
+    """
 
     endpoint: Annotated[str, Field(pattern=r"^(embedded|https?://\S+)$")] | None
+    role_arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/\S+$")] | None
 
     @property
     def embedded(self) -> bool:

@@ -43,6 +43,7 @@ def wanted_feature_group(group: AnyGroup, settings: Settings) -> WantedFeatureGr
         features=tuple(FeatureDefinition(name, kind) for name, kind in features_of(group).items()),
         online=is_online(group),
         offline_uri=offline_root(settings),
+        role_arn=settings.feature_store.role_arn,
     )
 
 

@@ -1,0 +1,49 @@
+"""The main job in S3: in local mode, by spark-submit on a standalone cluster and on YARN; the same rows as on a folder."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.cluster.conftest import ended, made, run_here, strays
+
+
+def test_in_local_mode(in_s3, expected):
+    run = run_here("--env", "local", *in_s3.arguments)
+
+    assert run.code == 0, run.said
+    assert made(in_s3.lake, run) == expected
+    assert strays(in_s3.lake) == []
+    again = run_here("--env", "local", *in_s3.arguments)
+    assert (again.code, again.summary["counts"]["changed"]) == (0, 0)
+
+
+def test_on_a_standalone_cluster(in_s3, expected, standalone, submit, packed):
+    options = {"spark.executor.cores": "1", "spark.cores.max": "2", "spark.pyspark.driver.python": str(packed.python)}
+    command = submit.command(["--master", standalone.master], options, in_s3.arguments)
+    done = subprocess.run(command, cwd=submit.folder, env=submit.environ, capture_output=True, text=True, check=False)
+
+    run = ended(done.returncode, done.stdout, done.stderr)
+    assert run.code == 0, run.said[-5000:]
+    assert made(in_s3.lake, run) == expected
+    assert strays(in_s3.lake) == []
+
+
+def test_on_yarn_in_cluster_mode(in_s3, expected, yarn, submit, tmp_path):
+    """The driver is a container, too: nothing but S3 and the Feature Store's address is shared with this machine."""
+    options = {
+        "spark.executor.instances": "2",
+        "spark.yarn.stagingDir": (tmp_path / "staging").as_uri(),
+        "spark.yarn.appMasterEnv.PYSPARK_PYTHON": "./environment/bin/python",
+        "spark.executorEnv.PYSPARK_PYTHON": "./environment/bin/python",
+        "spark.yarn.appMasterEnv.SPARK_LOCAL_IP": "127.0.0.1",
+        "spark.yarn.submit.waitAppCompletion": "true",
+    }
+    command = submit.command(["--master", "yarn", "--deploy-mode", "cluster"], options, in_s3.arguments)
+    env = {**submit.environ, "HADOOP_CONF_DIR": str(yarn.conf), "YARN_CONF_DIR": str(yarn.conf)}
+    done = subprocess.run(command, cwd=submit.folder, env=env, capture_output=True, text=True, check=False)
+
+    logs = yarn.logs()
+    run = ended(done.returncode, logs, done.stderr)
+    assert run.code == 0, f"{run.said[-3000:]}\n{logs[-6000:]}"
+    assert made(in_s3.lake, run) == expected
+    assert strays(in_s3.lake) == []
