@@ -14,7 +14,7 @@ PAGES := catalogue expressions operations
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -q --disable-pip-version-check
 
-.PHONY: help setup run test check schema docs package test-real mutate study sample clean lock page-catalogue page-expressions page-operations
+.PHONY: help setup run test test-cluster check schema docs package test-real mutate study sample clean lock page-catalogue page-expressions page-operations
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -58,6 +58,22 @@ sample: setup ## Make the sample data in raw/ again (SAMPLE_ARGS="--customers 50
 test: setup ## Pass the tests (ARGS="-k windows")
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
+test-cluster: setup package .venv/.cluster ## Run the main job over a real S3, on a standalone Spark and on YARN, and make things go wrong (needs a JDK 17)
+	@if ! $(BIN)/python -c 'import sys; from jobs.java import find_java_home; sys.exit(not (find_java_home() / "bin" / "javac").exists())'; then \
+	  echo "test-cluster: a JDK 17 is needed, to compile Hadoop's mini cluster, and this machine has only a runtime. Install one (Debian, Ubuntu: apt-get install openjdk-17-jdk-headless) and set JAVA_HOME to its folder" >&2; exit 1; \
+	fi
+	@$(BIN)/python -m pytest tests/cluster --cluster $(ARGS)
+
+# An environment for the cluster's machines: what a run needs, less PySpark and its Delta, which a cluster brings.
+.venv/.cluster: .venv/.installed requirements/cluster.lock requirements/runtime.lock
+	@echo "test-cluster: installing an S3 server, and packing an environment for the cluster's machines, once (about two minutes)" >&2; \
+	rm -rf .venv/cluster && "$(PYTHON)" -m venv .venv/cluster && \
+	awk '/^[a-z]/ {keep = !/^(pyspark|delta-spark|py4j)==/} keep' requirements/runtime.lock > .venv/cluster/runtime.lock && \
+	$(PIP) install --require-hashes -r requirements/cluster.lock && \
+	.venv/cluster/bin/python -m pip -q --disable-pip-version-check install --no-deps --require-hashes -r .venv/cluster/runtime.lock && \
+	$(BIN)/venv-pack -q -f -p .venv/cluster -o .venv/cluster_environment.tar.gz --compress-level 1 && \
+	rm -rf .venv/cluster && touch $@
+
 test-real: setup ## Run the main job on real data and meet its ground truth (DATA=DIR)
 	@if [ -z "$(DATA)" ]; then echo "test-real: say where the data sets are: make test-real DATA=DIR" >&2; exit 2; fi
 	@$(BIN)/python -m pytest tests/real --data "$(DATA)" $(ARGS)
@@ -91,7 +107,7 @@ check: setup ## Style, types, import rules, stale schemas and pages, advisories 
 	@for page in $(PAGES); do \
 	  $(MAKE) page-$$page | cmp -s - docs/$$page.md || { echo "docs/$$page.md: stale; run make docs" >&2; exit 1; }; \
 	done
-	$(BIN)/python .ci/audit.py requirements/dev.lock requirements/java.lock requirements/study.lock requirements/bench.lock
+	$(BIN)/python .ci/audit.py requirements/dev.lock requirements/java.lock requirements/study.lock requirements/bench.lock requirements/cluster.lock
 	git ls-files -z -- ':!:requirements/*.lock' | xargs -0 $(BIN)/detect-secrets-hook
 
 schema: setup ## Write conf/schemas/, and into each definition the comment that names its schema

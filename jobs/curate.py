@@ -232,6 +232,9 @@ def run(
         if ledger:
             bring_up_to_date(ledger, raw_files, lake, leases[ledger.name])
             begin(ledger, lake, leases[ledger.name], run_id)
+        if any(work.files for work in works):
+            for name in written:
+                lake.curated(name).remove_strays(run_id)
         with closing(_engine(session)) as engine:
             orphans = count_orphans(raw_files, [name for name in raw_files if done[name].kept], lake, engine, run_id)
     found = {name: replace(done[name], orphans=orphans.get(name, {})) for name in raw_files}

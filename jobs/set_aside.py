@@ -75,7 +75,8 @@ def _write(batches: Batches, *, made: SetAside, storage: Storage, folder: str) -
                 earliest.append(pc.min(batch["_effect"]).as_py())
             yield batch
 
-    files = write_curated(rows(), storage=storage, folder=folder, schema=arrow_schema(curated_columns(made.ledger)))
+    schema = arrow_schema(curated_columns(made.ledger))
+    files = write_curated(rows(), storage=storage, folder=folder, schema=schema, run_id=made.run)
     yield {"files": [asdict(file) for file in files], "earliest_effect": min(earliest, default=None)}
 
 

@@ -242,7 +242,7 @@ class SourceWork:
         chosen = [f"'{self.run_id}' as _run" if name == "_run" else engine.quote(name) for name in columns]
         text = f"select {', '.join(chosen)} from {{rows}} where _class = '{KEPT}'"
         schema = arrow_schema(columns)
-        work = partial(_write_kept, storage=self.lake.storage, folder=self.table.name, schema=schema)
+        work = partial(_write_kept, storage=self.lake.storage, folder=self.table.name, schema=schema, run_id=self.run_id)
         return [CuratedFile(**told) for told in engine.write(work, text, columns, by="_month", rows=classified)]
 
     def _taken(self, files: Sequence[RawFile]) -> list[TakenFile]:
@@ -286,8 +286,8 @@ def _read_and_conform(read: _Read, conform: Conform, files: Sequence[RawFile]) -
     return conform(read(files))
 
 
-def _write_kept(batches: Batches, *, storage: Storage, folder: str, schema: pa.Schema) -> Iterator[dict[str, Any]]:
-    for file in write_curated(batches, storage=storage, folder=folder, schema=schema):
+def _write_kept(batches: Batches, *, storage: Storage, folder: str, schema: pa.Schema, run_id: str) -> Iterator[dict[str, Any]]:
+    for file in write_curated(batches, storage=storage, folder=folder, schema=schema, run_id=run_id):
         yield asdict(file)
 
 

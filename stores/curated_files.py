@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from transforms.calendar import microseconds
 PARTITION = "_month"
 _WRITER = "etr"
 """Counts commits in the Delta log: of two that began on the same version, Delta lets one through."""
+_OURS = re.compile(r"part-(.+)-[0-9a-f]{32}\.parquet")
 _CLOCKS = ("_known_time", "_event_time")
 _ROWS_A_GROUP = 65_536
 _ROWS_IN_MEMORY = 4 * _ROWS_A_GROUP
@@ -45,10 +47,15 @@ class CuratedFile:
     newest: int | None = None
 
 
-def write_curated(batches: Iterable[pa.RecordBatch], *, storage: Storage, folder: str, schema: pa.Schema) -> list[CuratedFile]:
-    """Write rows of `schema`, in any order, as one file a month below `folder`. They count once they are committed."""
+def write_curated(
+    batches: Iterable[pa.RecordBatch], *, storage: Storage, folder: str, schema: pa.Schema, run_id: str
+) -> list[CuratedFile]:
+    """Write rows of `schema`, in any order, as one file a month below `folder`. They count once they are committed.
+
+    Their names tell the run, so that those of a run that died can be told from those of one that lives.
+    """
     with ExitStack() as stack:
-        months = _Months(storage, folder, schema, stack)
+        months = _Months(storage, folder, schema, run_id, stack)
         for batch in batches:
             months.add(batch)
         return months.close()
@@ -57,8 +64,9 @@ def write_curated(batches: Iterable[pa.RecordBatch], *, storage: Storage, folder
 class _Months:
     """The files under way, and the rows of each that wait until they fill a row group."""
 
-    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, stack: ExitStack) -> None:
+    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, run_id: str, stack: ExitStack) -> None:
         self._storage = storage
+        self._run_id = run_id
         self._folder = folder
         self._schema = schema
         self._stored = pa.schema([field for field in schema if field.name != PARTITION])
@@ -87,7 +95,7 @@ class _Months:
 
     def _write(self, month: str) -> None:
         if month not in self._open:
-            path = f"{PARTITION}={month}/part-{uuid.uuid4().hex}.parquet"
+            path = f"{PARTITION}={month}/part-{self._run_id}-{uuid.uuid4().hex}.parquet"
             stream = self._stack.enter_context(self._storage.open_output(f"{self._folder}/{path}"))
             writer = self._stack.enter_context(pq.ParquetWriter(stream, self._stored, compression="zstd"))
             self._open[month] = (writer, path)
@@ -104,6 +112,12 @@ class _Months:
         assert stored is not None
         newest = next((self._latest[month, clock] for clock in _CLOCKS if (month, clock) in self._latest), None)
         return CuratedFile(path, month, self._rows[month], stored.size, None if newest is None else microseconds(newest))
+
+
+def run_of(path: str) -> str | None:
+    """The run that wrote a file, by its name; None for a file that others wrote, such as a compaction."""
+    match = _OURS.fullmatch(path.rpartition("/")[2])
+    return match[1] if match else None
 
 
 def _count(batches: Sequence[pa.RecordBatch]) -> int:

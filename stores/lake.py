@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conf.errors import DefinitionError, InputError, PublishError
-from stores.curated_files import PARTITION, CuratedFile, commit_curated, read_rows
+from stores.curated_files import PARTITION, CuratedFile, commit_curated, read_rows, run_of
 from stores.lease import Lease, hold_all
 from stores.parquet_dataset import parquet_dataset
 from stores.storage import Storage, open_storage
@@ -118,6 +118,7 @@ class CuratedTable:
 
     def __init__(self, lake: Lake, source: str) -> None:
         self.source = source
+        self._lake = lake
         self.name = f"curated/{source}"
         self.uri = lake.uri("curated", source)
         self.storage = lake.storage
@@ -261,6 +262,20 @@ class CuratedTable:
             text = {"version": known, "commits": [commit.to_json() for commit in commits]}
             self.storage.write(self._index, json.dumps(text, separators=(",", ":")).encode())
 
+    def remove_strays(self, run_id: str) -> None:
+        """Delete files that no commit has: of runs that died, and of this run where Spark ran a task twice.
+
+        Call it under the lease, when all that this run writes to the table is committed.
+        """
+        self.storage.delete_unfinished(self.name)
+        there = {file.path: run for file in self.storage.list(self.name) if (run := run_of(file.path)) is not None}
+        ended = {commit.run_id for commit in self.commits()} - {run_id}  # what these committed may be kept for older versions
+        strays = {path for path, run in there.items() if run not in ended} - set(self.paths())
+        if strays:
+            strays -= self._lake.files_set_aside()
+        for path in strays:
+            self.storage.delete(path)
+
     def _look(self) -> tuple[int, list[CurateCommit], int]:
         """The newest version, its commits, and the version up to which the index had them."""
         written, commits = -1, []
@@ -325,6 +340,14 @@ class Lake:
 
     def curated(self, source: str) -> CuratedTable:
         return CuratedTable(self, source)
+
+    def files_set_aside(self) -> set[str]:
+        """The files of rows set aside that commits of any ledger name, added to their own ledger or not yet."""
+        names = (file.path.removeprefix("curated/") for file in self.storage.list("curated"))
+        sources = [name.removesuffix(".commits.json") for name in names if "/" not in name and name.endswith(".commits.json")]
+        commits = (commit for source in sources for commit in self.curated(source).commits())
+        asides = (commit.set_aside for commit in commits if commit.set_aside is not None)
+        return {f"curated/{aside.ledger}/{file.path}" for aside in asides for file in aside.files}
 
     def write_run(self, run_id: str, name: str, content: Mapping[str, Any]) -> str:
         """Write `runs/<run_id>/<name>.json` and return its URI."""

@@ -97,9 +97,12 @@ class Published:
     def find(self, day: date, version: str, target: Target) -> PublishedVersion | None:
         """The version, where it is what the target's table serves: published last, every file there; None where it isn't."""
         last = next((found for found in reversed(self.versions(day)) if found.table == target.table), None)
-        table = self._storage.elsewhere(target.table)
-        is_whole = last is not None and last.version == version and all(table.exists(file.path) for file in last.files)
-        return last if is_whole else None
+        if last is None or last.version != version:
+            return None
+        table, paths = self._storage.elsewhere(target.table), {file.path for file in last.files}
+        folders = {path.rpartition("/")[0] for path in paths}
+        there = {file.path for folder in folders for file in table.list(folder)}
+        return last if paths <= there else None
 
     def times_before(self, day: date, version: str, target: Target) -> int:
         """How often the version was published before another one was: then its files are what was served, and stay."""

@@ -149,6 +149,10 @@ class S3Storage:
                 answer = self._client.delete_objects(Bucket=self._bucket, Delete=told)
                 if errors := answer.get("Errors"):
                     raise OSError(f"{self.uri(folder)}: {len(errors)} objects were not deleted: {errors[0].get('Message')}")
+        self.delete_unfinished(folder)
+
+    def delete_unfinished(self, folder: str) -> None:
+        with self._explained(folder):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self._bucket, Prefix=self._folder(folder)
             )

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -139,7 +140,10 @@ class SnapshotTable:
     def find(self, day: date, version: str) -> Snapshot | None:
         """A version of a day, current or earlier; None when there is none, or its files are gone."""
         found = self._read(self._manifest(day, version))
-        return found if found and all(self.storage.exists(file.path) for file in found.files) else None
+        if found is None:
+            return None
+        there = {file.path for file in self.storage.list(self.folder(found.as_of, found.version))}
+        return found if all(file.path in there for file in found.files) else None
 
     def versions(self, day: date) -> list[Snapshot]:
         """Every version of a day that was kept, oldest first, the current one last."""
@@ -199,6 +203,7 @@ class SnapshotTable:
                 f"day was committed: {problem}. Let that run end and run again"
             ) from problem
         self._write(snapshot)
+        self._remove_strays(snapshot)
 
     def restore(self, snapshot: Snapshot, lease: Lease | None = None) -> None:
         """Make an earlier version, as `find` gave it, the current one again."""
@@ -215,6 +220,18 @@ class SnapshotTable:
         if self.find(made.day, made.version) is None:
             self.remove_leftovers(made.day, made.version)
         return confirmed
+
+    def _remove_strays(self, snapshot: Snapshot) -> None:
+        """Delete files of the day that no commit has: of a run that died, or of a task that Spark ran twice."""
+        folder = f"{self.path}/as_of={snapshot.as_of}"
+        self.storage.delete_unfinished(folder)
+        strays = {file.path for file in self.storage.list(folder)} - {file.path for file in snapshot.files}
+        table = open_delta(self.storage, self.path) if strays else None
+        if table is not None:
+            committed = pa.table(table.get_add_actions()).to_pylist()
+            strays -= {f"{self.path}/{unquote(action['path'])}" for action in committed}
+        for path in strays:
+            self.storage.delete(path)
 
     def _commit_files(self, snapshot: Snapshot, schema: pa.Schema) -> None:
         values: dict[str, str | None] = {"as_of": snapshot.as_of, "snapshot_version": snapshot.version}

@@ -81,6 +81,9 @@ class Storage(Protocol):
     def delete_folder(self, folder: str) -> None:
         """Remove every file below a folder, those too that were begun and never finished; fine when there are none."""
 
+    def delete_unfinished(self, folder: str) -> None:
+        """Remove what writers below a folder began and never finished. Nobody else may write there meanwhile."""
+
     def delta_options(self) -> dict[str, str]:
         """What deltalake needs beside an address. Has credentials: good for the call at hand, never to be kept or shown."""
 
@@ -190,11 +193,13 @@ class LocalStorage:
         self._at(path).unlink(missing_ok=True)
 
     def delete_folder(self, folder: str) -> None:
-        at = self._at(folder)
-        for begun in at.rglob(f"{_TEMPORARY}*"):
-            begun.unlink(missing_ok=True)
+        self.delete_unfinished(folder)
         for file in list(self.list(folder)):
             self.delete(file.path)
+
+    def delete_unfinished(self, folder: str) -> None:
+        for begun in self._at(folder).rglob(f"{_TEMPORARY}*"):
+            begun.unlink(missing_ok=True)
 
     def delta_options(self) -> dict[str, str]:
         return {}

@@ -1,4 +1,4 @@
-"""One Spark session for the whole run; tests/real only where `--data DIR` says where the data sets are."""
+"""One Spark session for the whole run; tests/real only with `--data DIR`, the data sets' folder, tests/cluster only with `--cluster`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _REAL = Path(__file__).parent / "real"
+_CLUSTER = Path(__file__).parent / "cluster"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cluster", action="store_true", help="start S3, Spark and YARN on this machine, for tests/cluster")
     parser.addoption("--data", metavar="DIR", type=Path, help="folder of real data sets, for tests/real")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return True if collection_path == _REAL and config.getoption("--data") is None else None
+    left_out = (collection_path == _REAL and config.getoption("--data") is None) or (
+        collection_path == _CLUSTER and not config.getoption("--cluster")
+    )
+    return True if left_out else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -191,7 +191,7 @@ def curate(lake: Lake, run_id: str, *plans: tuple[Any, ...], quarantined: int = 
     ]
     counts = {"read": len(plans) + quarantined, "kept": len(plans), "duplicates": 0, "quarantined": quarantined}
     made = rows(schema, *full)
-    files = write_curated(made.to_batches(), storage=lake.storage, folder="curated/plans", schema=made.schema)
+    files = write_curated(made.to_batches(), storage=lake.storage, folder="curated/plans", schema=made.schema, run_id="r")
     lake.curated("plans").append(files, made.schema, run_id=run_id, taken=[], counts=counts, earliest_effect=0)
 
 

@@ -12,7 +12,7 @@ from chispa import assert_df_equality
 from conf.errors import DefinitionError, InputError, LeaseError, PublishError
 from stores import curated_files
 from stores.curated_files import read_rows, write_curated
-from stores.lake import QUARANTINE_SCHEMA, CurateCommit, Lake, TakenFile
+from stores.lake import QUARANTINE_SCHEMA, CurateCommit, Lake, SetAsideFiles, TakenFile
 from tests.rows import rows
 from tests.tables import table
 
@@ -32,7 +32,7 @@ def append(ledger, run_id, *keys, taken=(FIRST,), kept=None, schema=SCHEMA, **ch
     wanted = rows(schema).schema
     columns = [written[n] if n in written.column_names else pa.nulls(len(keys), wanted.field(n).type) for n in wanted.names]
     batches = pa.table(columns, schema=wanted).to_batches(1)
-    files = write_curated(batches, storage=ledger.storage, folder=ledger.name, schema=wanted)
+    files = write_curated(batches, storage=ledger.storage, folder=ledger.name, schema=wanted, run_id=run_id)
     return ledger.append(
         files,
         wanted,
@@ -202,7 +202,7 @@ def test_the_log_tells_the_newest_moment(lake):
             ("x", "2025-01", "2025-01-02T00:00:00", None),
             ("y", "2025-01", "2025-01-01T00:00:00", known),
         )
-        files = write_curated(made.to_batches(), storage=lake.storage, folder=ledger.name, schema=made.schema)
+        files = write_curated(made.to_batches(), storage=lake.storage, folder=ledger.name, schema=made.schema, run_id="r1")
         ledger.append(files, made.schema, run_id="r1", taken=(), counts={"kept": 2}, earliest_effect=7)
         assert ledger.newest_moment() == expected
 
@@ -229,3 +229,29 @@ def test_run_manifests_and_quarantine(lake):
     assert lake.storage.exists("quarantine/r1/fees.parquet") is False
     assert lake.write_quarantine("r1", "fees", iter([batch, batch])) == 2
     assert pq.read_table(lake.uri("quarantine", "r1", "fees.parquet")).equals(pa.Table.from_batches([batch, batch]))
+
+
+def test_files_that_no_commit_has_go_and_all_others_stay(lake):
+    """Of a run that died, and of a task that Spark ran twice; not what another program wrote, or a run's rows set aside."""
+    ledger, aside = lake.curated("fees"), lake.curated("set_aside")
+
+    def write(table, run_id):
+        made = rows(SCHEMA, ("x", run_id, "2025-09"))
+        files = write_curated(made.to_batches(), storage=lake.storage, folder=table.name, schema=made.schema, run_id=run_id)
+        return files[0]
+
+    append(ledger, "r1", ("a", "2025-08"))
+    write(ledger, "dead"), write(ledger, "r2")
+    waiting = write(aside, "r2")
+    write(aside, "dead")
+    lake.storage.write("curated/fees/_month=2025-08/part-00000-by-another.zstd.parquet", b"")
+    lake.storage.write(f"curated/fees/_month=2025-08/part-r1-{'0' * 32}.parquet", b"")  # compacted away since
+    append(ledger, "r2", ("b", "2025-09"), set_aside=SetAsideFiles("set_aside", (waiting,), 0))
+
+    ledger.remove_strays("r2")
+    aside.remove_strays("r2")
+
+    there = {file.path for file in lake.storage.list("curated") if file.path.endswith(".parquet")}
+    kept = {*ledger.paths(), f"curated/set_aside/{waiting.path}"}
+    assert kept <= there
+    assert {path.rpartition("/")[2][:12] for path in there - kept} == {"part-00000-b", "part-r1-0000"}

@@ -132,7 +132,7 @@ def test_what_is_written_is_encrypted_with_the_key(bucket, s3_settings, client, 
     storage.write_if_absent("b", b"1")
     with storage.open_output("c") as stream:
         stream.write(b"1" * 6 * 2**20)
-    files = write_curated(rows("x"), storage=storage, folder="t", schema=SCHEMA)
+    files = write_curated(rows("x"), storage=storage, folder="t", schema=SCHEMA, run_id="r")
     commit_curated(storage, "t", files, SCHEMA, {})
 
     for key in [file.path for file in storage.list()]:
@@ -221,7 +221,7 @@ def rows(*ids: str) -> list[pa.RecordBatch]:
 
 
 def append(storage, *ids: str) -> int:
-    files = write_curated(rows(*ids), storage=storage, folder="curated/t", schema=SCHEMA)
+    files = write_curated(rows(*ids), storage=storage, folder="curated/t", schema=SCHEMA, run_id="r")
     return commit_curated(storage, "curated/t", files, SCHEMA, {"ids": ",".join(ids)})
 
 

@@ -77,8 +77,9 @@ def rows_of(table: DeltaTable) -> list[tuple[str, str]]:
 
 def test_every_version_stays_and_the_pointer_names_the_newest(storage: LocalStorage) -> None:
     table = SnapshotTable(storage, "plans")
-    first, second = made(storage, [ANN], [BOB], version="v1"), made(storage, [ANN], version="v2", run="r2")
+    first = made(storage, [ANN], [BOB], version="v1")
     table.commit(first, SCHEMA)
+    second = made(storage, [ANN], version="v2", run="r2")
     table.commit(second, SCHEMA)
 
     assert table.current(TUESDAY) == second
@@ -129,6 +130,21 @@ def test_of_two_drivers_that_create_a_table_at_once_one_is_refused(storage: Loca
     with pytest.raises(LeaseError, match="another run committed to the table while this one did"):
         table.commit(made(storage, [ANN], version="v1"), SCHEMA)
     assert table.current(TUESDAY) == theirs
+
+
+def test_files_of_the_day_that_no_version_has_go_when_it_is_committed(storage: LocalStorage) -> None:
+    """Of a run that died on its way to another version, and of a task that Spark ran twice."""
+    table = SnapshotTable(storage, "plans")
+    first = made(storage, [ANN], version="v1")
+    table.commit(first, SCHEMA)
+    for path in (table.new_file("2025-09-30", "v0"), table.new_file("2025-09-30", "v2"), table.new_file("2025-09-29", "v0")):
+        storage.write(path, b"")
+    second = made(storage, [BOB], version="v2")
+    table.commit(second, SCHEMA)
+
+    there = {file.path for file in storage.list("snapshots/plans/as_of=2025-09-30")}
+    assert there == {file.path for file in (*first.files, *second.files)}
+    assert len(list(storage.list("snapshots/plans/as_of=2025-09-29"))) == 1
 
 
 def test_a_driver_that_lost_its_lease_commits_nothing(storage: LocalStorage) -> None:
