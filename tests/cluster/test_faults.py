@@ -25,7 +25,6 @@ from stores.storage import Storage, open_storage
 from tests.cluster.conftest import BUCKET, GROUPS, InS3, Made, Run, ended, made, strays
 from tests.cluster.servers import Process, wait_until
 
-PAIRS = 50
 SCHEMA = pa.schema([("id", pa.string()), (PARTITION, pa.string())])
 SPECULATION = {
     "spark.speculation": "true",
@@ -128,10 +127,10 @@ def append(storage: Storage, table: str, name: str) -> bool:
     return True
 
 
-def append_in_turns(address, settings, table, me, barrier, done, leased) -> None:
-    """Runs in a process: PAIRS commits, each at the moment at which the other process makes its own."""
+def append_in_turns(address, settings, table, me, turns, barrier, done, leased) -> None:
+    """Runs in a process: so many commits, each at the moment at which the other process makes its own."""
     storage = open_storage(address, settings)
-    for number in range(PAIRS):
+    for number in range(turns):
         name = f"{me}{number}"
         barrier.wait(120)
         if leased:
@@ -141,19 +140,19 @@ def append_in_turns(address, settings, table, me, barrier, done, leased) -> None
             done.put((name, append(storage, table, name)))
 
 
-@pytest.mark.parametrize("leased", [False, True], ids=["without leases", "with leases"])
-def test_two_drivers_at_once(s3_server, leased):
+@pytest.mark.parametrize(("turns", "leased"), [(50, False), (10, True)], ids=["without leases", "with leases"])
+def test_two_drivers_at_once(s3_server, turns, leased):
     """Without leases Delta lets one of two through, and says so to the other; with them both go through, one after the other."""
     address, table = f"s3a://{BUCKET}/pairs{int(leased)}", "curated/pairs"
     storage = open_storage(address, s3_server.settings)
     assert append(storage, table, "first")
     context = multiprocessing.get_context("spawn")
     barrier, done = context.Barrier(2), context.Queue()
-    arguments = [(address, s3_server.settings, table, me, barrier, done, leased) for me in "ab"]
+    arguments = [(address, s3_server.settings, table, me, turns, barrier, done, leased) for me in "ab"]
     processes = [context.Process(target=append_in_turns, args=mine) for mine in arguments]
     for process in processes:
         process.start()
-    told = dict(done.get(timeout=300) for _ in range(2 * PAIRS))
+    told = dict(done.get(timeout=300) for _ in range(2 * turns))
     for process in processes:
         process.join(60)
 
@@ -162,8 +161,8 @@ def test_two_drivers_at_once(s3_server, leased):
     assert found is not None
     assert sorted(found.to_pyarrow_table()["id"].to_pylist()) == sorted([*through, "first"])
     assert found.version() == len(through)
-    assert all(told[f"a{number}"] or told[f"b{number}"] for number in range(PAIRS))
-    assert len(through) == 2 * PAIRS if leased else len(through) < 2 * PAIRS
+    assert all(told[f"a{number}"] or told[f"b{number}"] for number in range(turns))
+    assert len(through) == 2 * turns if leased else len(through) < 2 * turns
 
 
 def take_and_stay(address: str, settings: S3Settings, taken, lifetime: float) -> None:
