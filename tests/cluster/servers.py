@@ -29,6 +29,8 @@ MINICLUSTER = Jars.listed(
     cd8a1703393946c302bb3a52d0fcd23f6f8ded4554bc0dac5d2ee673dbe2b40e  org.apache.hadoop:hadoop-client-minicluster:3.3.4
     a82ac5bc24bcbf6ba9eb70f334d6782e25245c8da36d9848ad553b5b7b68efd1  org.bouncycastle:bcpkix-jdk15on:1.60
     7f1a0e6badab38666f8467a9a0ee96656b2f8ec8623867ed34f3cdc173b7ee07  org.bouncycastle:bcprov-jdk15on:1.60
+    8e495b634469d64fb8acfa3495a065cbacc8a0fff55ce1e31007be4c16dc57d3  junit:junit:4.13.2
+    66fdef91e9739348df7a096aa384a5685f4e875584cce89386a7a47251c4d8e9  org.hamcrest:hamcrest-core:1.3
     """,
 )
 
