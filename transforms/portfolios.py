@@ -52,13 +52,13 @@ def _accounts(frames: Mapping[str, DataFrame]) -> DataFrame:
 
 def _plans(frames: Mapping[str, DataFrame]) -> DataFrame:
     """Rows out: one an active plan."""
-    past = F.col("pay_current_dpd")
-    standing = frames["plan_payment"].select(
+    past = F.col("reg_days_past_due")
+    standing = frames["plan_regulatory"].select(
         "plan_id",
         F.when(past > 90, 3).when(past > 30, 2).otherwise(1).cast("bigint").alias("stage"),
         past.alias("past_due"),
-        F.col("pay_dpd_1d_lag30d").alias("past_due_before"),
-        F.col("pay_outstanding_amount").alias("exposure"),
+        F.col("reg_days_past_due_before").alias("past_due_before"),
+        F.col("reg_exposure").alias("exposure"),
     )
     plans = frames["bnpl_plans"].where("decision = 'approved' and settled_at is null and cancelled_at is null")
     portfolio = F.concat_ws(":", "provider", F.lit(PLANS)).alias("portfolio_id")

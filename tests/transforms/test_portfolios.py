@@ -12,7 +12,7 @@ from transforms.portfolios import portfolio_regulatory
 ACCOUNTS = "account_id string, customer_id string, lender string, product_type string, closed_at timestamp"
 STANDING = "account_id string, reg_ifrs9_stage bigint, reg_days_past_due bigint, reg_days_past_due_before bigint, reg_exposure decimal(28,2)"
 PLANS = "plan_id string, customer_id string, provider string, decision string, settled_at timestamp, cancelled_at timestamp"
-PAYMENT = "plan_id string, pay_current_dpd bigint, pay_dpd_1d_lag30d bigint, pay_outstanding_amount decimal(28,2)"
+PLAN_STANDING = "plan_id string, reg_days_past_due bigint, reg_days_past_due_before bigint, reg_exposure decimal(28,2)"
 CUSTOMERS = "customer_id string, reg_affordability_pass_flag boolean"
 EXPECTED = (
     "portfolio_id string, portfolio_count bigint, portfolio_exposure decimal(28,2), portfolio_30_plus_rate double,"
@@ -53,8 +53,8 @@ def test_rates_are_shares_of_open_accounts_and_active_plans(spark):
             ("r", "bob", "grab", "approved", "2025-01-01 00:00:00", None),
             ("s", "bob", "grab", "approved", None, "2025-01-01 00:00:00"),
         ),
-        "plan_payment": table(
-            spark, PAYMENT, ("p", 91, 89, "50.00"), ("q", 0, 0, "0.00"), ("r", 0, 0, "0.00"), ("s", 0, 0, "0.00")
+        "plan_regulatory": table(
+            spark, PLAN_STANDING, ("p", 91, 89, "50.00"), ("q", 0, 0, "0.00"), ("r", 0, 0, "0.00"), ("s", 0, 0, "0.00")
         ),
         "customer_regulatory": table(
             spark, CUSTOMERS, ("ann", True), ("bob", False), ("cat", None), ("dan", True), ("eve", None)
