@@ -116,7 +116,7 @@ def test_latin_1_and_other_delimiters_are_read_where_declared(read):
         ("1.csv", HEADER.encode("utf-16"), "it is UTF-16 and the source says utf-8; write encoding: utf-16 in the source"),
         (
             "1.csv.gz",
-            gzip.compress(HEADER.encode(, mtime=0))[:-9],
+            gzip.compress(HEADER.encode(), mtime=0)[:-9],
             "its compressed data is broken or cut off (Compressed file ended before the end-of-stream marker was reached); "
             "fetch it again",
         ),
