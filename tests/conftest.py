@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _REAL = Path(__file__).parent / "real"
+_ASKS_ON_THE_WAY = 'getfixturevalue("spark")'
 _CLUSTER = Path(__file__).parent / "cluster"
 
 
@@ -32,8 +34,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs Spark runs in one of xdist's processes, so that there is one session; the rest, a file at a time, in any."""
     for item in items:
-        spark = "spark" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("spark" if spark else item.nodeid.partition("::")[0]))
+        item.add_marker(pytest.mark.xdist_group("spark" if _needs_spark(item) else item.nodeid.partition("::")[0]))
+
+
+def _needs_spark(item: pytest.Item) -> bool:
+    """Whether it takes the fixture, or its file has fixtures that ask for it on the way."""
+    return "spark" in getattr(item, "fixturenames", ()) or _ASKS_ON_THE_WAY in _text_of(item.path)
+
+
+@cache
+def _text_of(path: Path) -> str:
+    return path.read_text()
 
 
 @pytest.fixture(scope="session")
