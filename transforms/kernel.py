@@ -226,9 +226,9 @@ class Selection(ABC):
         return narrowed(members.reduce(np.add, summable(values, len(members.positions))[members.positions]))
 
     def sum_of(self, values: Values, numbers: Callable[[], NDArray[Any]], called: str) -> NDArray[Any]:
-        """The sums of a number of each fact that is 0 where it has no value; an int64 wraps round.
+        """The sums of a number of each fact that has a value; an int64 wraps round.
 
-        `numbers`: of all facts, made of `values`. Those `called` the same are the same.
+        `numbers`: of all facts, made of `values`; whatever where there is no value. Those `called` the same are the same.
         """
         members = self.members(values)
         return members.reduce(np.add, numbers()[members.positions])

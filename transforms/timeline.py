@@ -213,9 +213,12 @@ class WindowSelection(Selection):
         return narrowed(self.sum_of(values, lambda: numbers, f"total {numbers.dtype}"))
 
     def sum_of(self, values: Values, numbers: Callable[[], NDArray[Any]], called: str) -> NDArray[Any]:
-        total = self._difference(self._settled.running.totals(values, numbers, called))
+        def of_those_with_a_value() -> NDArray[Any]:
+            return np.where(values.present, numbers(), 0)
+
+        total = self._difference(self._settled.running.totals(values, of_those_with_a_value, called))
         if self._own is not None:
-            total = total + self._own.reduce(np.add, numbers()[self._own.positions])
+            total = total + self._own.reduce(np.add, of_those_with_a_value()[self._own.positions])
         return total
 
     def extreme(self, ufunc: np.ufunc, values: Values) -> tuple[NDArray[Any], Mask]:

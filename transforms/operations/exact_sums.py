@@ -49,8 +49,8 @@ def days_and_values(facts: Selection, values: Values) -> DaysAndValues | None:
     day = facts.day - first
     numbers = values.data.astype(np.int64, copy=False)
     count, total = facts.count(values), facts.total(values)
-    days = facts.sum_of(values, lambda: np.where(values.present, day, 0), "days")
-    squares = facts.sum_of(values, lambda: np.where(values.present, day * day, 0), "squares of days")
+    days = facts.sum_of(values, lambda: day, "days")
+    squares = facts.sum_of(values, lambda: day * day, "squares of days")
     products = facts.sum_of(values, lambda: day * numbers, "days times values")
     spread, together = _about_means(count, squares, days, days), _about_means(count, products, days, total)
     return DaysAndValues(count, spread, together / _unit(values))
