@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,19 +31,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs Spark runs in one of xdist's processes, so that there is one session; the rest, a file at a time, in any."""
+    """Files that need Spark run in one of xdist's processes, so that there is one session; the others in any, a file at a time."""
+    need_spark = {item.path for item in items if "spark" in getattr(item, "fixturenames", ())}
+    need_spark |= {path for path in {item.path for item in items} if _ASKS_ON_THE_WAY in path.read_text()}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("spark" if _needs_spark(item) else item.nodeid.partition("::")[0]))
-
-
-def _needs_spark(item: pytest.Item) -> bool:
-    """Whether it takes the fixture, or its file has fixtures that ask for it on the way."""
-    return "spark" in getattr(item, "fixturenames", ()) or _ASKS_ON_THE_WAY in _text_of(item.path)
-
-
-@cache
-def _text_of(path: Path) -> str:
-    return path.read_text()
+        item.add_marker(pytest.mark.xdist_group("spark" if item.path in need_spark else str(item.path)))
 
 
 @pytest.fixture(scope="session")
