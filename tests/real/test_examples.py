@@ -71,8 +71,8 @@ def test_loans_meet_the_published_facts(loans):
     assert summary["tables"]["curated/loans"]["kept"] == 18_183
     found = duckdb.sql(
         f"""select count(*), sum(has_history), sum(loan_count_life), median(loan_count_life), quantile_disc(loan_count_life, 0.9),
-                   quantile_disc(loan_count_life, 0.99), max(loan_count_life), sum(loan_count_15_life), sum(loan_count_30_life),
-                   sum(loan_count_60_life), sum(loan_count_90_life), sum(loan_ten_thousand_count_life), sum(loan_open_count)
+                   quantile_disc(loan_count_life, 0.99), max(loan_count_life), sum(loan_count_term_days_15_life), sum(loan_count_term_days_30_life),
+                   sum(loan_count_term_days_60_life), sum(loan_count_term_days_90_life), sum(loan_ten_thousand_count_life), sum(loan_open_count)
             from {offline(lake, "borrower_loans")}"""
     ).fetchall()[0]
     assert found == (4_368, 4_359, 18_183, 3, 10, 15, 26, 6_115, 11_045, 993, 30, 10_529, 0)
