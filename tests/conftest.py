@@ -30,6 +30,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if left_out else None
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that need Spark run in one of xdist's processes, so that there is one session; the others in any, a file at a time."""
     need_spark = {item.path for item in items if "spark" in getattr(item, "fixturenames", ())}
