@@ -56,7 +56,7 @@ sample: setup ## Make the sample data in raw/ again (SAMPLE_ARGS="--customers 50
 	@$(BIN)/etr sample --raw $(RAW) $(SAMPLE_ARGS) && touch $(RAW)/.sample
 
 test: setup ## Pass the tests (ARGS="-k windows")
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
 
 test-cluster: setup package .venv/.cluster ## Run the main job over a real S3, on a standalone Spark and on YARN, and make things go wrong (needs a JDK 17)
 	@if ! $(BIN)/python -c 'import sys; from jobs.java import find_java_home; sys.exit(not (find_java_home() / "bin" / "javac").exists())'; then \

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from conf.settings import load_settings
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _REAL = Path(__file__).parent / "real"
-_ASKS_ON_THE_WAY = 'getfixturevalue("spark")'
+_ASKS_FOR_SPARK = re.compile(r'[(,] ?spark[,)]|"spark"')  # as an argument, or by name on the way
 _CLUSTER = Path(__file__).parent / "cluster"
 
 
@@ -30,13 +33,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if left_out else None
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that need Spark run in one of xdist's processes, so that there is one session; the others in any, a file at a time."""
-    need_spark = {item.path for item in items if "spark" in getattr(item, "fixturenames", ())}
-    need_spark |= {path for path in {item.path for item in items} if _ASKS_ON_THE_WAY in path.read_text()}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("spark" if item.path in need_spark else str(item.path)))
+class SparkInOneProcess(LoadScopeScheduling):
+    """Files that need Spark go to one of xdist's processes, so that there is one session; the others to any, a file at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "spark" if _ASKS_FOR_SPARK.search(_text_of(file)) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SparkInOneProcess:
+    return SparkInOneProcess(config, log)
+
+
+@cache
+def _text_of(file: str) -> str:
+    return (_REAL.parent.parent / file).read_text()
 
 
 @pytest.fixture(scope="session")
