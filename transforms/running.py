@@ -33,8 +33,8 @@ class Running:
         return self._keep("count", values, lambda: totals(self._of(values.present).astype(np.int64)))
 
     def totals(self, values: Values, numbers: Callable[[], Array], called: str) -> Array:
-        """Of a number of each fact, made of its values: those `called` the same are the same."""
-        return self._keep(called, values, lambda: totals(self._of(numbers())))
+        """Of a number of each fact that has a value, made of its values: those `called` the same are the same."""
+        return self._keep(called, values, lambda: totals(self._of(np.where(values.present, numbers(), 0))))
 
     def newest(self, values: Values) -> Positions:
         """Of the facts before each place, the place of the newest with a value; -1 where there is none."""

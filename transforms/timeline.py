@@ -202,8 +202,8 @@ class WindowSelection(Selection):
 
     def count(self, values: Values) -> NDArray[np.int64]:
         count = self._difference(self._settled.running.counts(values))
-        if self._own is not None:
-            count = count + self._own.keep(values.present[self._own.positions]).counts
+        if (own := self._own_with(values)) is not None:
+            count = count + own.counts
         return count
 
     def total(self, values: Values) -> NDArray[Any]:
@@ -213,21 +213,17 @@ class WindowSelection(Selection):
         return narrowed(self.sum_of(values, lambda: numbers, f"total {numbers.dtype}"))
 
     def sum_of(self, values: Values, numbers: Callable[[], NDArray[Any]], called: str) -> NDArray[Any]:
-        def of_those_with_a_value() -> NDArray[Any]:
-            return np.where(values.present, numbers(), 0)
-
-        total = self._difference(self._settled.running.totals(values, of_those_with_a_value, called))
-        if self._own is not None:
-            total = total + self._own.reduce(np.add, of_those_with_a_value()[self._own.positions])
+        total = self._difference(self._settled.running.totals(values, numbers, called))
+        if (own := self._own_with(values)) is not None:
+            total = total + own.reduce(np.add, numbers()[own.positions])
         return total
 
     def extreme(self, ufunc: np.ufunc, values: Values) -> tuple[NDArray[Any], Mask]:
         runs = self._settled
         some = self._difference(runs.running.counts(values)) > 0
         found = np.where(some, runs.running.extreme(ufunc, values, runs.low, runs.high), 0)
-        if self._own is None:
+        if (own := self._own_with(values)) is None:
             return found, some
-        own = self._own.keep(values.present[self._own.positions])
         of_own = own.reduce(ufunc, values.data[own.positions])
         return np.where(some & own.some, ufunc(found, of_own), np.where(some, found, of_own)), some | own.some
 
@@ -235,24 +231,26 @@ class WindowSelection(Selection):
         runs = self._settled
         place = runs.running.newest(values)[runs.high]
         found = _at_places(runs, place, place >= runs.low)
-        if self._own is None:
+        if (own := self._own_with(values)) is None:
             return found
-        own = self._own.keep(values.present[self._own.positions])
         return np.maximum(found, np.where(own.some, own.last(own.positions), -1))
 
     def oldest(self, values: Values) -> Positions:
         runs = self._settled
         place = runs.running.oldest(values)[runs.low]
         found = _at_places(runs, place, place < runs.high)
-        if self._own is None:
+        if (own := self._own_with(values)) is None:
             return found
-        own = self._own.keep(values.present[self._own.positions])
         oldest = np.where(own.some, own.first(own.positions), -1)
         return np.where((found < 0) | ((oldest >= 0) & (oldest < found)), oldest, found)
 
     def _difference(self, running: NDArray[Any]) -> NDArray[Any]:
         found: NDArray[Any] = running[self._settled.high] - running[self._settled.low]
         return found
+
+    def _own_with(self, values: Values) -> Members | None:
+        """The judged facts that count and have a value; None where none are judged."""
+        return None if self._own is None else self._own.keep(values.present[self._own.positions])
 
     @cached_property
     def _own(self) -> Members | None:
