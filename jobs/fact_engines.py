@@ -13,7 +13,7 @@ import pyarrow as pa
 from stores.lake import Lake
 from transforms import prepare_duckdb
 from transforms.curated import curated_arrow_schema
-from transforms.fact_sql import each_row_stands_alone, needed_columns
+from transforms.fact_sql import needed_columns
 from transforms.feature_group import Compiled, Stream
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ class FactEngine(Protocol):
     def everything(self, stream: Stream, bits: int) -> Facts:
         """All facts, in so many bits of buckets."""
 
-    def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> AbstractContextManager[tuple[Facts, Facts]]:
-        """The facts of the rows that these runs took in or touched, and the keys whose earlier facts they replace, None for none.
+    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> Facts:
+        """The facts of the rows that these runs took in, of a stream in which each row stands alone; no others are read."""
 
-        Where each row stands alone, only theirs are read: what it costs doesn't grow with the history.
-        """
+    def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> AbstractContextManager[tuple[Facts, Facts]]:
+        """The facts of the rows that these runs took in or touched, and the keys whose earlier facts they replace."""
 
 
 class BySpark:
@@ -53,15 +53,17 @@ class BySpark:
 
         return facts.prepare(stream, self._tables(stream), self.compiled.sources, bucket_bits=bits)
 
+    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> DataFrame:
+        from transforms import facts
+
+        own = {name: table.where(table["_run"].isin(list(new_runs[name]))) for name, table in self._tables(stream).items()}
+        return facts.prepare(stream, own, self.compiled.sources, bucket_bits=bits)
+
     @contextmanager
-    def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[tuple[DataFrame, DataFrame | None]]:
+    def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[tuple[DataFrame, DataFrame]]:
         from transforms import facts
 
         tables, sources = self._tables(stream), self.compiled.sources
-        if each_row_stands_alone(stream, sources):
-            own = {name: table.where(table["_run"].isin(list(new_runs[name]))) for name, table in tables.items()}
-            yield facts.prepare(stream, own, sources, bucket_bits=bits), None
-            return
         keys = facts.affected_keys(stream, tables, sources, new_runs).persist()
         try:
             own = facts.of_keys(stream, tables, sources, keys)
@@ -94,24 +96,24 @@ class ByDuckDB:
         self._lock = Lock()
 
     def everything(self, stream: Stream, bits: int) -> Facts:
-        with self._connection() as connection:
-            facts = prepare_duckdb.prepare(stream, self._tables(stream), self.compiled.sources, connection=connection)
-        return prepare_duckdb.in_buckets(facts, bits)
+        return self._prepared(stream, self._tables(stream), bits)
+
+    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> Facts:
+        return self._prepared(stream, self._tables(stream, new_runs), bits)
 
     @contextmanager
     def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[tuple[Facts, Facts]]:
-        sources = self.compiled.sources
-        if each_row_stands_alone(stream, sources):
-            with self._connection() as connection:
-                facts = prepare_duckdb.prepare(stream, self._tables(stream, new_runs), sources, connection=connection)
-            yield prepare_duckdb.in_buckets(facts, bits), None
-            return
-        tables = self._tables(stream)
+        tables, sources = self._tables(stream), self.compiled.sources
         with self._connection() as connection:
             keys = prepare_duckdb.affected_keys(stream, tables, sources, new_runs, connection=connection)
             own = prepare_duckdb.of_keys(stream, tables, sources, keys, connection=connection)
             facts = prepare_duckdb.prepare(stream, own, sources, connection=connection)
         yield prepare_duckdb.in_buckets(facts, bits), keys.filter(keys["_known_before"]).select(["key"])
+
+    def _prepared(self, stream: Stream, tables: Mapping[str, pa.Table], bits: int) -> Facts:
+        with self._connection() as connection:
+            facts = prepare_duckdb.prepare(stream, tables, self.compiled.sources, connection=connection)
+        return prepare_duckdb.in_buckets(facts, bits)
 
     def _tables(self, stream: Stream, runs: NewRuns | None = None) -> dict[str, pa.Table]:
         """The curated rows, or those that some runs took in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from jobs.fact_engines import ByDuckDB, BySpark, FactEngine
 from jobs.progress import Progress
 from stores.facts import BucketReader, FactTable
-from stores.lake import Lake
+from stores.lake import CurateCommit, Lake
 from transforms.fact_sql import each_row_stands_alone, key_columns
 from transforms.feature_group import Compiled, Stream, source_meaning
 from transforms.feature_group.compiled import digest
@@ -86,19 +86,23 @@ class Preparer:
         if layers and layers[-1].curated == now and layers[-1].bucket_bits == bits:
             return
         number = layers[-1].number + 1 if layers else 0
-        kept = {source: [(c.version, c.counts.get("kept", 0)) for c in some] for source, some in commits.items()}
-        engine = self._engine(stream, sum(count for some in kept.values() for _, count in some))
         if not layers or layers[-1].bucket_bits != bits or len(layers) >= MAXIMUM_LAYERS:
-            table.add(engine.everything(stream, bits), number=number, base=True, bucket_bits=bits, curated=now)
+            facts = self._engine(stream, commits).everything(stream, bits)
+            table.add(facts, number=number, base=True, bucket_bits=bits, curated=now)
             return
         before = layers[-1].curated
-        new_runs = {source: [c.run_id for c in commits[source] if c.version > before[source]] for source in stream.sources}
-        if each_row_stands_alone(stream, self.compiled.sources):
-            engine = self._engine(stream, sum(n for name, some in kept.items() for version, n in some if version > before[name]))
-        with engine.changes(stream, new_runs, bits) as (facts, replaced):
+        new = {source: [c for c in some if c.version > before[source]] for source, some in commits.items()}
+        new_runs = {source: [c.run_id for c in some] for source, some in new.items()}
+        if each_row_stands_alone(stream, self.compiled.sources):  # what it costs doesn't grow with the history
+            facts = self._engine(stream, new).of_new_rows(stream, new_runs, bits)
+            table.add(facts, number=number, base=False, bucket_bits=bits, curated=now)
+            return
+        with self._engine(stream, commits).changes(stream, new_runs, bits) as (facts, replaced):
             table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
 
-    def _engine(self, stream: Stream, rows: int) -> FactEngine:
+    def _engine(self, stream: Stream, commits: Mapping[str, Sequence[CurateCommit]]) -> FactEngine:
+        """The one that fits the rows of so many commits of each source."""
+        rows = sum(_rows(some) for some in commits.values())
         engine = self.in_process if rows <= SMALL_ROWS else self.in_spark
         told = "%s: prepared by %s, of %s curated rows (DuckDB takes up to %s)"
         _log.debug(told, stream.name, engine.name, f"{rows:,}", f"{SMALL_ROWS:,}")
@@ -111,7 +115,7 @@ def _bucket_bits(compiled: Compiled, entity: str, lake: Lake, spark: SparkSessio
     A number once chosen stays until the rows have quadrupled, since changing it means preparing everything anew.
     """
     sources = {source for stream in compiled.streams.values() if stream.entity == entity for source in stream.sources}
-    rows = sum(commit.counts.get("kept", 0) for source in sources for commit in lake.curated(source).commits())
+    rows = sum(_rows(lake.curated(source).commits()) for source in sources)
     least = math.ceil(math.log2(max(spark.sparkContext.defaultParallelism, 1)))
     bits = max(least, math.ceil(math.log2(max(rows / ROWS_A_BUCKET, 1))))
     path = f"facts/{entity}/buckets.json"
@@ -121,3 +125,7 @@ def _bucket_bits(compiled: Compiled, entity: str, lake: Lake, spark: SparkSessio
             return chosen
     lake.storage.write(path, json.dumps({"bits": bits}).encode())
     return bits
+
+
+def _rows(commits: Iterable[CurateCommit]) -> int:
+    return sum(commit.counts.get("kept", 0) for commit in commits)

@@ -133,9 +133,9 @@ def test_where_each_row_stands_alone_only_new_rows_are_read(tmp_path, compiled, 
     deliver(lake, deliveries, 1)
     assert alone
     for stream in alone:
-        with ByDuckDB(compiled, lake).changes(stream, {source: ["r2"] for source in stream.sources}, BITS) as (facts, replaced):
-            assert replaced is None
-            tables[stream.name].add(facts, number=1, base=False, bucket_bits=BITS, curated={})
+        facts = ByDuckDB(compiled, lake).of_new_rows(stream, {source: ["r2"] for source in stream.sources}, BITS)
+        tables[stream.name].add(facts, number=1, base=False, bucket_bits=BITS, curated={})
+        assert tables[stream.name].layers()[-1].replaced is None
         reader = BucketReader.of(tables[stream.name], tables[stream.name].layers())
         layered = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
         assert layered == in_words(ByDuckDB(compiled, lake).everything(stream, BITS))
