@@ -67,9 +67,7 @@ class Bench:
         return sizes_of(self.shape)
 
     @contextmanager
-    def sessions(
-        self, engines: Sequence[str], data: Data, *, conf: Path = CONF, new_days: int = 0
-    ) -> Iterator[dict[str, Session]]:
+    def sessions(self, engines: Sequence[str], data: Data, *, new_days: int = 0) -> Iterator[dict[str, Session]]:
         """Engines, opened, with all events taken in but those of the last `new_days` days. Those not installed are left out."""
         with ExitStack() as stack:
             opened = {}

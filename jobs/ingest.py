@@ -238,7 +238,6 @@ class _Publisher:
 
     def _offline(self, work: GroupWork, days: Sequence[date]) -> dict[date, DaySummary]:
         """Write some days' files in one Spark job, a task a file, then note each day that is whole."""
-
         assert work.target is not None
         offline = {day: self._offline_day(work, day) for day in days}
         tasks = [(day, number) for day in days for number in range(len(offline[day].parts))]

@@ -65,10 +65,6 @@ class SetAsideFiles:
     earliest_effect: int
     """Microseconds since 1970 UTC: no cut-off before it sees one of these rows."""
 
-    @property
-    def rows(self) -> int:
-        return sum(file.rows for file in self.files)
-
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "files": [asdict(file) for file in self.files]}
 

@@ -160,9 +160,9 @@ class S3Storage:
                 self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
     def delta_options(self) -> dict[str, str]:
-        session, settings = _session(), self._settings
+        settings = self._settings
         options = {
-            "AWS_REGION": settings.region or session.region_name or "us-east-1",
+            "AWS_REGION": self._region,
             "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": str(not settings.path_style).lower(),
             "AWS_CONDITIONAL_PUT": "etag",
         }
@@ -182,7 +182,7 @@ class S3Storage:
             access_key=found.access_key,
             secret_key=found.secret_key,
             session_token=found.token,
-            region=settings.region or _session().region_name or "us-east-1",
+            region=self._region,
             scheme=scheme,
             endpoint_override=host.rstrip("/") or None,
             force_virtual_addressing=bool(host) and not settings.path_style,
@@ -193,6 +193,10 @@ class S3Storage:
     @property
     def _client(self) -> Any:
         return client_of(self._settings)
+
+    @property
+    def _region(self) -> str:
+        return self._settings.region or _session().region_name or "us-east-1"
 
     @property
     def _encryption(self) -> Mapping[str, Any]:

@@ -53,16 +53,17 @@ class SparkFiles:
         """Write a file for each partition of the rows and each value of `partition_by`; files without rows don't count."""
         place = f"{self.folder}/{uuid.uuid4().hex}"
         rows.write.partitionBy(*partition_by).option("compression", "zstd").parquet(self.storage.uri(place))
-        written = list(self.storage.list(place))
-        for file in written:
-            if not _NAME.fullmatch(file.path.rsplit("/", 1)[1]):  # checksums, and Spark's note that it succeeded
+        parquet = []
+        for file in list(self.storage.list(place)):
+            if named := _NAME.fullmatch(file.path.rsplit("/", 1)[1]):
+                parquet.append((file, int(named[1])))
+            else:  # checksums, and Spark's note that it succeeded
                 self.storage.delete(file.path)
-        parquet = [file for file in written if _NAME.fullmatch(file.path.rsplit("/", 1)[1])]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            counts = list(pool.map(self._rows_of, (file.path for file in parquet)))
+            counts = list(pool.map(self._rows_of, (file.path for file, _ in parquet)))
         return [
-            StagedFile(file.path, _task_of(file.path), _folders_of(file.path.removeprefix(place)), count, file.size)
-            for file, count in zip(parquet, counts, strict=True)
+            StagedFile(file.path, task, _folders_of(file.path.removeprefix(place)), count, file.size)
+            for (file, task), count in zip(parquet, counts, strict=True)
             if count
         ]
 
@@ -104,12 +105,6 @@ def spark_schema(schema: pa.Schema) -> StructType:
     from pyspark.sql.types import StructField, StructType
 
     return StructType([StructField(field.name, from_arrow_type(field.type)) for field in schema])
-
-
-def _task_of(path: str) -> int:
-    found = _NAME.fullmatch(path.rsplit("/", 1)[1])
-    assert found is not None
-    return int(found[1])
 
 
 def _folders_of(path: str) -> dict[str, str]:

@@ -16,13 +16,12 @@ from jobs.progress import Progress
 from stores.lake import CuratedTable, Lake
 from synthetic.parameters import Parameters
 from synthetic.sample import make_sample
+from tests.jobs.fees import GOOD, HEADER, fees
 from tests.synthetic.recount import outcomes
 from transforms.curated import curated_arrow_schema
 from transforms.feature_group import compile_groups
 from transforms.small import answer_rows
 
-HEADER = "account_id,amount,at,recorded_at\n"
-GOOD = "a1,1.50,2025-01-01T00:00:00Z,2025-01-02T00:00:00Z\n"
 BAD = "a2,x,2025-02-01T00:00:00Z,2025-02-02T00:00:00Z\n"
 NOW = datetime(2025, 3, 1, 12, tzinfo=UTC)
 TAKEN = "2025-03-01 12:00:00"
@@ -30,15 +29,6 @@ LEDGER = Source(
     name="aside", format="set_aside", key=["row_id"], event_time="event_time", known_time="known_time",
     columns={**SET_ASIDE_COLUMNS, "account_id": "string", "plan_id": "string"},
 )  # fmt: skip
-
-
-def fees(**changes):
-    """A source of fees with an id, an amount and both clocks."""
-    columns = {"account_id": "string", "amount": "money", "at": "timestamp", "recorded_at": "timestamp"}
-    return Source(**{
-        "name": "fees", "format": "csv", "location": "fees/*.csv", "columns": columns, "key": ["account_id"],
-        "event_time": "at", "known_time": "recorded_at", **changes,
-    })  # fmt: skip
 
 
 @pytest.fixture
