@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from transforms import arrow
 from transforms.asked import Asked, answer_each
-from transforms.calendar import NEVER_DAY, Days, iso_utc
+from transforms.calendar import BEGINNING, NEVER_DAY, Days, iso_utc, window_bounds
 from transforms.daily import answer_dailies, same_points
 from transforms.derived import derive
 from transforms.feature_group import LIFETIME, AnyGroup, Clock, Column, CompiledGroup, DailyColumn, WindowColumn
@@ -52,7 +52,7 @@ def answer(group: CompiledGroup, facts: FactTables, queries: Queries, entities: 
     `queries` sorted by entity; their codes are positions in `entities`.
     """
     for piece in _pieces(queries, [group]):
-        yield _table(group, _Shared(facts, piece, zone), entities)
+        yield _table(group, _Shared(facts, piece, zone, [group]), entities)
 
 
 def answer_groups(
@@ -63,10 +63,10 @@ def answer_groups(
     A group's rows: the queries whose entity is on its spine.
     """
     for piece in _pieces(queries, groups):
-        spines = _Shared(facts, piece, zone)
+        spines = _Shared(facts, piece, zone, groups)
         rows = {group.name: spines.any_of(group.spine) for group in groups}
         some = np.logical_or.reduce(list(rows.values()))
-        shared = _Shared(facts, piece.take(some), zone) if not some.all() else spines
+        shared = _Shared(facts, piece.take(some), zone, groups) if not some.all() else spines
         for group in groups:
             table = _table(group, shared, entities)
             there = rows[group.name][some]
@@ -83,11 +83,15 @@ def _pieces(queries: Queries, groups: Sequence[CompiledGroup]) -> Iterator[Queri
 class _Shared:
     """Some queries and the facts that answer them. What several columns or groups need is computed once."""
 
-    def __init__(self, facts: FactTables, queries: Queries, zone: str) -> None:
+    def __init__(self, facts: FactTables, queries: Queries, zone: str, groups: Sequence[CompiledGroup] = ()) -> None:
         self.facts = facts
         self.queries = queries
         self.zone = zone
+        one_day = len(np.unique(queries.cut_off)) == 1  # of many days, all together look at nearly everything
+        self._at_once = int(queries.cut_off[0]) if one_day else None
+        self._since = _since(groups, queries, zone) if one_day else {}
         self._timelines: dict[tuple[str, str], Timeline] = {}
+        self._in_windows: dict[tuple[str, str], Timeline] = {}
         self._answers: dict[Hashable, Answer] = {}
         self._any: dict[Presence, Mask] = {}
         self._words: dict[int, pa.Array] = {}
@@ -98,15 +102,27 @@ class _Shared:
             self._timelines[place] = Timeline(self.facts[place], self.queries, self.zone)
         return self._timelines[place]
 
+    def in_windows(self, stream: str, clock: str) -> Timeline:
+        """The timeline without what lies before every window."""
+        place = (stream, clock)
+        since = self._since.get(place, BEGINNING)
+        if since == BEGINNING or place in self._timelines:
+            return self.timeline(stream, clock)
+        if place not in self._in_windows:
+            self._in_windows[place] = Timeline(self.facts[place], self.queries, self.zone, since=since)
+        return self._in_windows[place]
+
     def any_of(self, presence: Presence) -> Mask:
         """Whether each query's entity has any fact with this value before T."""
         if presence not in self._any:
             stream, clock, value = presence
-            if (stream, clock) in self.facts:
+            if (stream, clock) not in self.facts:
+                self._any[presence] = np.zeros(len(self.queries), dtype=np.bool_)
+            elif self._at_once is not None:
+                self._any[presence] = _any_fact(self.facts[stream, clock], value, self._at_once, self.queries)
+            else:
                 timeline = self.timeline(stream, clock)
                 self._any[presence] = timeline.select(LIFETIME).count(timeline.facts.values[value]) > 0
-            else:
-                self._any[presence] = np.zeros(len(self.queries), dtype=np.bool_)
         return self._any[presence]
 
     def history(self, group: CompiledGroup) -> Mask:
@@ -155,7 +171,7 @@ class _Shared:
 
     def _answer(self, columns: Sequence[WindowColumn]) -> None:
         one = columns[0]
-        timeline = self.timeline(one.stream, one.clock)
+        timeline = self.in_windows(one.stream, one.clock)
         facts = timeline.select(one.window, lag=one.lag, ahead=one.ahead)
         different = {_meaning(column): column for column in columns}
         asked = [_asked(column, timeline.facts) for column in different.values()]
@@ -175,6 +191,30 @@ class _Shared:
         if id(words) not in self._words:
             self._words[id(words)] = pa.array(words, pa.string())
         return self._words[id(words)]
+
+
+def _any_fact(facts: Facts, value: str, cut_off: int, queries: Queries) -> Mask:
+    """Whether each query's entity has a fact with this value that counts at the cut-off that they share."""
+    counts = (facts.at < cut_off) & (facts.valid_from <= cut_off) & (cut_off < facts.valid_until) & facts.values[value].present
+    entities = max(int(facts.entity.max(initial=-1)), int(queries.entity.max(initial=-1))) + 1
+    there = np.zeros(entities, dtype=np.bool_)
+    there[facts.entity[counts]] = True
+    return there[queries.entity]
+
+
+def _since(groups: Sequence[CompiledGroup], queries: Queries, zone: str) -> dict[tuple[str, str], int]:
+    """By stream and clock, where the first of all windows begins; the beginning of time where operations look back before it."""
+    windows = {
+        (item.stream, item.clock, LIFETIME if item.operation.looks_back or item.window.kind == "since" else item.window, item.lag)
+        for group in groups
+        for item in group.windows
+        if not item.ahead
+    }
+    found: dict[tuple[str, str], int] = {}
+    for stream, clock, window, lag in windows:
+        [start], _ = window_bounds(window, queries.as_of[:1], zone, lag=lag, cut_off=queries.cut_off[:1])
+        found[stream, clock] = min(found.get((stream, clock), int(start)), int(start))
+    return found
 
 
 def _daily_meaning(item: DailyColumn) -> Hashable:

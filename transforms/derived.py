@@ -36,9 +36,12 @@ def evaluate(table: pa.Table, sql: Mapping[str, tuple[str, ColumnType]]) -> pa.T
     connection = _connection()
     connection.register("facts", table)
     try:
-        return connection.sql(f"select *, {selected} from facts").to_arrow_table()
+        made = connection.sql(f"select {selected} from facts").to_arrow_table()
     finally:
         connection.unregister("facts")
+    for name in sql:
+        table = table.append_column(name, made[name])
+    return table
 
 
 def _typed(sql: str, type_: ColumnType) -> str:

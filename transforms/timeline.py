@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.windows import Window
-from transforms.calendar import Days, Instants, local_days_of, window_bounds
+from transforms.calendar import BEGINNING, Days, Instants, local_days_of, window_bounds
 from transforms.kernel import Facts, Mask, Members, Positions, Queries, Selection, Values, expand, narrowed, summable
 from transforms.running import Running
 
@@ -24,7 +24,8 @@ class Timeline:
     count at no cut-off are dropped; so where all queries share one cut-off, all are settled.
     """
 
-    def __init__(self, facts: Facts, queries: Queries, zone: str) -> None:
+    def __init__(self, facts: Facts, queries: Queries, zone: str, *, since: int | np.int64 = BEGINNING) -> None:
+        """`since`: no window begins earlier, and nothing is asked of what lies before it."""
         self.queries = queries
         self.zone = zone
         if len(queries):
@@ -32,13 +33,15 @@ class Timeline:
             facts = facts.take(slice(np.searchsorted(facts.entity, first), np.searchsorted(facts.entity, last, side="right")))
         cut_offs = np.unique(queries.cut_off)
         # As numbers of cut-offs: the first at which a fact is valid, the first at which it isn't any more.
-        begins, ends = np.searchsorted(cut_offs, facts.valid_from), np.searchsorted(cut_offs, facts.valid_until)
+        begins, ends = (_number_before(cut_offs, moments) for moments in (facts.valid_from, facts.valid_until))
         ever = begins < ends
+        if since > BEGINNING:
+            ever &= facts.at >= since
         if not ever.all():
             facts, begins, ends = facts.take(ever), begins[ever], ends[ever]
         self.facts = facts
         lasts = ends == len(cut_offs)
-        in_time = begins <= np.searchsorted(cut_offs, facts.at, side="right")
+        in_time = begins <= _number_before(cut_offs, facts.at + 1)
         self._settled = lasts & in_time
         self._always = lasts & (begins == 0)
         self._cut_offs = cut_offs
@@ -66,8 +69,8 @@ class Timeline:
         """The facts with `start <= at < end` of every query. `ahead`: some of these lie after T."""
         # A fact ahead of T is not known just because its time has come: it must be valid at every cut-off.
         settled, own = self._lanes_ahead if ahead else self._lanes
-        judged = _Judged(own.runs(start, end), self.facts, self.queries.cut_off)
-        return WindowSelection(self.queries.as_of, self, settled.runs(start, end), judged if len(own.among) else None)
+        judged = _Judged(own.runs(start, end), self.facts, self.queries.cut_off) if len(own.among) else None
+        return WindowSelection(self.queries.as_of, self, settled.runs(start, end), judged)
 
     def knowledge(self) -> NDArray[np.int64]:
         """A number for each query, equal for queries of one entity at which the same is known of what lies before both.
@@ -97,8 +100,9 @@ class _Lane:
     def __init__(self, timeline: Timeline, among: Positions) -> None:
         self.among = among
         self._running = Running(among)
-        self._at = timeline.facts.at[among]
-        entity = timeline.facts.entity[among]
+        everything = len(among) == len(timeline.facts)
+        self._at = timeline.facts.at if everything else timeline.facts.at[among]
+        entity = timeline.facts.entity if everything else timeline.facts.entity[among]
         self._first = np.searchsorted(entity, timeline.queries.entity, side="left")
         self._last = np.searchsorted(entity, timeline.queries.entity, side="right")
 
@@ -273,6 +277,13 @@ def _at_places(runs: Runs, place: Positions, inside: Mask) -> Positions:
     if len(runs.among) == 0:
         return np.full(len(place), -1)
     return np.where(inside, runs.among[np.clip(place, 0, len(runs.among) - 1)], -1)
+
+
+def _number_before(cut_offs: Instants, moments: Instants) -> NDArray[np.int64]:
+    """How many of the cut-offs, which ascend, lie before each moment."""
+    one = len(cut_offs) == 1
+    before: NDArray[np.int64] = (moments > cut_offs[0]).astype(np.int64) if one else np.searchsorted(cut_offs, moments)
+    return before
 
 
 def first_not_before(at: Instants, first: Positions, last: Positions, moment: Instants) -> Positions:

@@ -107,15 +107,42 @@ def test_the_cut_off_and_the_zone_are_told():
 
 
 def test_what_groups_share_is_computed_once(monkeypatch):
-    """Three groups, the same column under three names: one timeline of orders beside the spine's, one selection, one sum."""
+    """Three groups, the same column under three names: one timeline, one selection, one sum."""
     made: list[str] = []
     timeline, each = answering.Timeline, answering.answer_each
-    monkeypatch.setattr(answering, "Timeline", lambda *arguments: (made.append("timeline"), timeline(*arguments))[1])
+    monkeypatch.setattr(answering, "Timeline", lambda *given, **named: (made.append("timeline"), timeline(*given, **named))[1])
     monkeypatch.setattr(answering, "answer_each", lambda some, asked: (made.append(f"{len(asked)} asked"), each(some, asked))[1])
     groups = [group(name, window(name, "sum"), window("n", "count"), spine=ORDERS) for name in ("a", "b", "c")]
     told = answered(*groups)
     assert [told[name][0][name] for name in "abc"] == [Decimal("12.51")] * 3
-    assert made == ["timeline", "timeline", "2 asked"]
+    assert made == ["timeline", "2 asked"]
+
+
+def test_what_lies_before_every_window_is_left_out_where_nothing_asks_for_it(monkeypatch):
+    """Ann has orders on the 6th, 5th and 1st day from the end: the window of 5 days begins with the second."""
+    lengths: list[int] = []
+
+    class Told(answering.Timeline):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            lengths.append(len(self.facts))
+
+    monkeypatch.setattr(answering, "Timeline", Told)
+    some, back = window("some", "count", window="5d"), window("back", "change_count", window="5d")
+    [ann, _] = answered(group("one", some, window("few", "count", window="2d")))["one"]
+    assert (ann["has_history"], ann["some"], ann["few"], lengths.pop()) == (True, 2, 1, 2)
+    [ann, _] = answered(group("one", some, back))["one"]
+    assert (ann["some"], ann["back"], lengths.pop()) == (2, 2, 3)
+    [ann, _] = answered(group("one", some, window("all", "count", window="life")))["one"]
+    assert (ann["some"], ann["all"], lengths.pop()) == (2, 3, 3)
+
+
+def test_an_entity_whose_facts_all_lie_before_every_window_has_history():
+    later = D + timedelta(days=3)
+    told = answered(group("one", window("total", "sum", window="1d"), spine=ORDERS), days=(later,))["one"]
+    assert [(row["customer_id"], row["has_history"], row["total"]) for row in told] == [
+        ("ann", True, Decimal("0.00")), ("cat", True, Decimal("0.00")),
+    ]  # fmt: skip
 
 
 COLUMNS = [
