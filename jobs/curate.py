@@ -219,12 +219,14 @@ def run(
             bring_up_to_date(ledger, raw_files, lake, leases[ledger.name])
         here = {work.source.name: _runs_here(work, in_process_bytes) for work in works}
         session = None if all(here.values()) else spark()
+        staged = session is not None and not _workers_write(settings, session, lake, progress)
         with progress.step("curate", total=len(works)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
 
             def take_in(work: SourceWork) -> SourceSummary:
-                with closing(_engine(None if here[work.source.name] else session)) as engine:
+                name = work.source.name
+                with closing(_engine(None if here[name] else session, lake if staged else None, name)) as engine:
                     summary = work.take_in(engine)
-                step.advance(note=f"{work.source.name}: {summary.read:,} rows")
+                step.advance(note=f"{name}: {summary.read:,} rows")
                 return summary
 
             # The largest first, so that the others fill the time beside it.
@@ -258,8 +260,22 @@ def _runs_here(work: SourceWork, in_process_bytes: int) -> bool:
     return work.size <= in_process_bytes and (work.source.reshape is None or not work.files)
 
 
-def _engine(spark: SparkSession | None) -> SqlEngine:
-    return InProcess() if spark is None else InSpark(spark)
+def _workers_write(settings: Settings, spark: SparkSession, lake: Lake, progress: Progress) -> bool:
+    from jobs.writers import workers_write
+
+    return workers_write(settings.writer, spark, lake.storage, "curated", progress)
+
+
+def _engine(spark: SparkSession | None, staged_in: Lake | None = None, source: str = "") -> SqlEngine:
+    """`staged_in`: the lake, where Spark's workers may not write the files of a source themselves."""
+    if spark is None:
+        return InProcess()
+    if staged_in is None:
+        return InSpark(spark)
+    from jobs.writers import STAGED
+    from stores.spark_files import SparkFiles
+
+    return InSpark(spark, SparkFiles(spark, staged_in.storage, f"curated/{STAGED}/{source}"))
 
 
 if __name__ == "__main__":

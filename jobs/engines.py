@@ -23,6 +23,8 @@ from transforms.curated import arrow_schema
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from stores.spark_files import SparkFiles
+
 Columns = Mapping[str, str]
 """Spark types by column."""
 Batches = Iterable[pa.RecordBatch]
@@ -155,12 +157,16 @@ class InProcess:
 
 
 class InSpark:
-    """Spark, in whose workers Python runs over Arrow batches."""
+    """Spark, in whose workers Python runs over Arrow batches.
+
+    `staging`: where workers may not write, the files through which Spark hands its rows to the driver, which writes instead.
+    """
 
     look_up_bytes: float = 16 * 2**20
 
-    def __init__(self, spark: SparkSession) -> None:
+    def __init__(self, spark: SparkSession, staging: SparkFiles | None = None) -> None:
         self.spark = spark
+        self._staging = staging
         self._kept: list[DataFrame] = []
         self.parallelism = spark.sparkContext.defaultParallelism
 
@@ -208,6 +214,11 @@ class InSpark:
     ) -> list[dict[str, Any]]:
         rows = self.sql(text, **tables)
         parts = self.sql(f"select /*+ rebalance({self.quote(by)}) */ * from {{rows}}", rows=rows) if by else rows.coalesce(1)
+        if self._staging is not None:
+            with self._staging as files:
+                storage, schema = files.storage, arrow_schema(columns)
+                paths = [file.path for file in files.write(parts)]
+                return [told for path in paths for told in work(read_rows(storage, [path], schema))]
         told = parts.mapInArrow(partial(_say, work), "told string").collect()
         return [json.loads(row["told"]) for row in told]
 

@@ -26,6 +26,9 @@ _COMMON = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Dates of long ago are as they are written: by default Spark refuses those that Spark 2 would have read as others.
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
 }
 _LOCAL = {
     "spark.driver.host": "127.0.0.1",

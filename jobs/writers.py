@@ -14,12 +14,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 from jobs import tasks as spark_tasks
 from jobs.progress import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark import SparkContext
     from pyspark.sql import DataFrame, SparkSession
 
     from conf.settings import WriterChoice
@@ -162,24 +164,37 @@ class Probed:
 
 
 def choose_writer(wanted: WriterChoice, spark: SparkSession, storage: Storage, folder: str, progress: Progress) -> Writer:
-    """The writer that is wanted; of `auto` the workers, where one of them may write into `folder` of a storage, else the JVM.
+    """The writer that is wanted, or of `auto` the one that `workers_write` finds."""
+    return ByWorkers(spark) if workers_write(wanted, spark, storage, folder, progress) else ByJvm(spark)
 
-    `folder` may be empty: the storage's root.
+
+_tried: WeakKeyDictionary[SparkContext, dict[Storage, bool]] = WeakKeyDictionary()
+"""What came of the attempts of each Spark application."""
+
+
+def workers_write(wanted: WriterChoice, spark: SparkSession, storage: Storage, folder: str, progress: Progress) -> bool:
+    """Whether workers write their own files, or Spark does: as is wanted, or of `auto` as one of them finds who tries to.
+
+    It tries in `folder`, which may be empty, once in the life of a Spark application for a storage and all that lies below it.
     """
     if wanted != "auto":
-        return ByJvm(spark) if wanted == "jvm" else ByWorkers(spark)
+        return wanted == "workers"
+    tried = _tried.setdefault(spark.sparkContext, {})
+    for known, may in tried.items():
+        if type(known) is type(storage) and f"{storage.root}/".startswith(f"{known.root}/"):
+            return may
     with progress.step("may workers write?") as step:
         problem = Probed(**spark_tasks.run_in_tasks(spark, [partial(_probe, storage, folder)])[0]).refusal
         step.finish("yes" if problem is None else "no: Spark writes")
-    if problem is None:
-        return ByWorkers(spark)
-    _log.warning(
-        "workers may not write to %s (%s): Spark writes their rows instead, the same ones at about four times the cost. "
-        "Let the workers' role put and delete objects there and use its key; or spare the probe with --writer jvm",
-        storage.uri(folder),
-        problem,
-    )
-    return ByJvm(spark)
+    if problem is not None:
+        _log.warning(
+            "workers may not write to %s (%s): Spark writes their rows instead, the same ones at about four times the cost. "
+            "Let the workers' role put and delete objects there and use its key; or spare the probe with --writer jvm",
+            storage.uri(folder),
+            problem,
+        )
+    tried[storage] = problem is None
+    return tried[storage]
 
 
 def _probe(storage: Storage, folder: str) -> Probed:

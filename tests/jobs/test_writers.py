@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import duckdb
 import pytest
 import yaml
 
-from jobs import pipeline, training_set
+from conf.catalogue import load_catalogue
+from conf.settings import load_settings
+from jobs import curate, pipeline, training_set
 from jobs.progress import Progress
 from jobs.writers import ByJvm, ByWorkers, choose_writer
+from stores.lake import Lake
 from stores.storage import LocalStorage
 from tests.driver_only import DriverOnly, files_of
 from tests.jobs.by_hand import FEES_WEEKLY, PLANS_DAILY, write_conf
+from tests.jobs.fees import GOOD, HEADER, fees
 
 DAY = "2025-09-28"  # a Sunday, on which the weekly group has a row too
 PLANS = "plan_id,customer_id,amount,created_at,recorded_at\n" + "".join(
@@ -145,6 +150,48 @@ def test_spark_leaves_nothing_beside_the_files(lakes):
     assert left == []
 
 
+def test_curate_in_spark_where_workers_may_not_write(spark, tmp_path, monkeypatch):
+    """Rows kept, in quarantine and set aside, one with a date of long ago; the second file is compared with the first's rows."""
+    first = (
+        HEADER
+        + GOOD
+        + "a2,x,2025-01-01T00:00:00Z,2025-01-02T00:00:00Z\n"  # quarantined
+        + GOOD  # a duplicate
+        + "a3,3.00,1500-01-01T00:00:00Z,1500-01-01T00:00:00Z\n"  # too long ago: quarantined
+    )
+    second = HEADER + GOOD + "a4,4.00,2025-02-01T00:00:00Z,2025-02-01T00:00:00Z\n"
+    sources = {"fees": fees(), "set_aside": load_catalogue(None).source("set_aside")}
+    told = []
+    for name in WRITERS:
+        raw, lake = tmp_path / f"raw-{name}", tmp_path / name
+        (raw / "fees").mkdir(parents=True)
+        if name == "jvm":
+            monkeypatch.setattr("stores.lake.open_storage", lambda root, s3=None: DriverOnly(root))
+        for run, text in (("r1", first), ("r2", second)):
+            (raw / "fees" / f"{run}.csv").write_text(text)
+            curate.run(
+                sources=sources,
+                raw=str(raw),
+                lake=Lake(lake),
+                spark=lambda: spark,
+                settings=load_settings("local", {"writer": name}),
+                run_id=run,
+                progress=Progress(),
+                in_process_bytes=-1,
+                now=datetime(2025, 9, 30, tzinfo=UTC),
+            )
+        told.append(
+            (
+                table(lake, "curated/fees/*/*.parquet", "_file, _line"),
+                table(lake, "curated/set_aside/*/*.parquet", "_file, _line"),
+                table(lake, "quarantine/*/*.parquet", "file, line"),
+            )
+        )
+        assert not [path for path in files_of(lake) if "_staged/" in path]
+    assert told[0] == told[1]
+    assert [len(rows) - 1 for rows in told[0]] == [2, 4, 2]
+
+
 def test_where_workers_may_not_write_spark_does_and_says_so(spark, tmp_path, caplog):
     assert isinstance(choose_writer("auto", spark, LocalStorage(tmp_path), "snapshots", Progress()), ByWorkers)
     assert (caplog.text, list(files_of(tmp_path))) == ("", [])
@@ -154,6 +201,17 @@ def test_where_workers_may_not_write_spark_does_and_says_so(spark, tmp_path, cap
         in caplog.text
     )
     assert "Spark writes their rows instead, the same ones at about four times the cost" in caplog.text
+
+
+def test_workers_try_once_for_a_lake_and_all_below_it(spark, tmp_path, monkeypatch):
+    lake = LocalStorage(tmp_path / "lake")
+    made = []
+    monkeypatch.setattr("jobs.tasks.run_in_tasks", lambda spark, calls: made.append(calls) or [{"refusal": None}])
+    for storage, folder in ((lake, "snapshots"), (lake, "curated"), (lake.elsewhere(lake.uri("offline_store")), "")):
+        assert isinstance(choose_writer("auto", spark, storage, folder, Progress()), ByWorkers)
+    assert len(made) == 1
+    assert isinstance(choose_writer("auto", spark, LocalStorage(tmp_path / "lake2"), "", Progress()), ByWorkers)
+    assert len(made) == 2
 
 
 def test_who_is_named_is_not_tried(spark, tmp_path):
