@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs.console import open_console, show_table
+from stores.storage import is_s3
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from conf.settings import S3Settings, Settings
     from jobs.pipeline import Pipeline
     from jobs.summary import Summary
 
@@ -60,15 +62,56 @@ def _next(job: Pipeline) -> Sequence[str]:
         return ()
     online = [name for name in job.request.groups if job.request.catalogue.groups[name].online]
     group = (online or job.request.groups)[-1]
-    identifier = _some_identifier(job, group) or "ID"
-    where = f" --lake {settings.lake}" if settings.lake != "lake" else ""
-    offline = f"{settings.offline_uri}/*/sagemaker/*/offline-store/{group}-*/data/*/*/*/*/*.parquet"
-    query = f"import duckdb; print(duckdb.sql(\\\"select * from '{offline}' limit 5\\\"))"
-    return (
-        f".venv/bin/etr get {group} {identifier}{where}",
-        f'.venv/bin/python -c "{query}"',
-        f".venv/bin/etr serve --data {settings.lake}/feature_store --print-env",
-    )
+    commands = []
+    if online:
+        identifier = _some_identifier(job, group) or "ID"
+        commands.append(" ".join((f".venv/bin/etr get {group} {identifier}", *where_records_are(settings))))
+    if table := _offline_table(job, group):
+        commands.append(read_offline(table, settings.s3))
+    if settings.feature_store.embedded:
+        commands.append(f".venv/bin/etr serve --data {settings.lake}/feature_store --print-env")
+    return commands
+
+
+def where_records_are(settings: Settings) -> list[str]:
+    """The arguments by which another command finds the same Feature Store: what its environment's file doesn't say."""
+    from conf.settings import load_settings
+
+    usual = load_settings(settings.environment)
+    arguments = ["--env", settings.environment] if settings.environment != "local" else []
+    if settings.feature_store.embedded:
+        return [*arguments, "--lake", settings.lake] if settings.lake != usual.lake else arguments
+    told = {
+        "feature_store.endpoint": (settings.feature_store.endpoint, usual.feature_store.endpoint),
+        "offline_store.region": (settings.offline_store.region, usual.offline_store.region),
+    }
+    return [*arguments, *(f"--set {key}={now or 'null'}" for key, (now, then) in told.items() if now != then)]
+
+
+def read_offline(table: str, s3: S3Settings) -> str:
+    """A command that shows rows of the offline files below `table`, an address in S3 or a folder, in which `*` may stand."""
+    if not is_s3(table):
+        return _python(f"import duckdb; print(duckdb.sql(\\\"select * from '{table}/*/*/*/*/*.parquet' limit 5\\\"))")
+    scheme, _, host = (s3.endpoint or "").rstrip("/").partition("://")
+    asked = {"scheme": scheme, "endpoint_override": host, "region": s3.region}
+    query = "&".join(f"{key}={value}" for key, value in asked.items() if value)
+    address = f"s3://{table.partition('://')[2]}{'?' if query else ''}{query}"
+    return _python(f"import duckdb, pyarrow.dataset as d; t = d.dataset('{address}'); print(duckdb.sql('from t limit 5'))")
+
+
+def _python(code: str) -> str:
+    return f'.venv/bin/python -c "{code}"'
+
+
+def _offline_table(job: Pipeline, group: str) -> str | None:
+    """Where the offline files of a group are; in S3, which knows no `*`, where they were published last, if they were."""
+    from stores.published import Published
+
+    uri = job.request.settings.offline_uri
+    if not is_s3(uri):
+        return f"{uri}/*/sagemaker/*/offline-store/{group}-*/data"
+    published = Published(job.request.lake.storage, group).versions(job.request.days[group][-1])
+    return published[-1].table if published else None
 
 
 def _some_identifier(job: Pipeline, group: str) -> str | None:
