@@ -212,7 +212,7 @@ def soil(name: str, clean: Columns, block: int, start: int) -> Columns:
     rows = take(clean, order)
     rows["_delivered"] = np.maximum(rows["recorded_at"], start)
     rows["_kind"] = np.zeros(row_count(rows), np.int64)
-    if layout.version == "version":
+    if layout.newer_by == "version":
         _deliver_first_version_last(layout, rows, start)
     n = row_count(rows)
     added = [
@@ -227,7 +227,8 @@ def soil(name: str, clean: Columns, block: int, start: int) -> Columns:
 
 
 def _tie_breakers(layout: Layout, clean: Columns) -> list[str]:
-    return [name for name in ("_slot", "_kind_of_id", "version", *layout.key) if name in clean]
+    names = dict.fromkeys(("_slot", "_kind_of_id", "version", *layout.key))
+    return [name for name in names if name in clean]
 
 
 def _deliver_first_version_last(layout: Layout, rows: Columns, start: int) -> None:

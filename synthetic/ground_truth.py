@@ -85,10 +85,10 @@ def _is_late(layout: Layout, columns: Columns) -> Flags:
 def _comes_after_newer(layout: Layout, columns: Columns) -> Flags:
     """Rows that are delivered after a greater version of their key; `columns` are in the order of delivery."""
     n = row_count(columns)
-    if layout.version is None or not n:
+    if layout.newer_by is None or not n:
         return np.zeros(n, bool)
     order = np.argsort(columns[layout.key[0]], kind="stable")
-    key, version = columns[layout.key[0]][order], columns[layout.version][order]
+    key, version = columns[layout.key[0]][order], columns[layout.newer_by][order]
     group = np.cumsum(np.concatenate([[0], key[1:] != key[:-1]]))
     greatest = np.maximum.accumulate(version + group * 2**34)  # a version is a number or seconds since 1970
     after = np.zeros(n, bool)

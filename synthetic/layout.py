@@ -130,6 +130,11 @@ class Layout:
     times: TimeStyle = "local"
 
     @property
+    def newer_by(self) -> str | None:
+        """The column that says which of several rows of the same thing is newer: its version, part of the key or not."""
+        return "version" if "version" in self.key else self.version
+
+    @property
     def extension(self) -> str:
         return self.format
 
@@ -188,8 +193,7 @@ LAYOUTS: Mapping[str, Layout] = {
                 "phone": _number_text("+00 ", 8),
                 "closed_at": TIME,
             },
-            key=("customer_id",),
-            version="version",
+            key=("customer_id", "version"),
             event="valid_from",
         ),
         _layout(

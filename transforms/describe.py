@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import date
+from decimal import Decimal
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from conf.catalogue import Catalogue
 from conf.specs import ColumnType, Scoring
+from transforms.answer import answer
+from transforms.calendar import day_number, midnights_of
 from transforms.feature_group import LIFETIME, Column, Compiled, CompiledGroup, WindowColumn
 from transforms.feature_group.meaning import answered_columns, column_versions, sources_of_columns
+from transforms.kernel import Queries
 
 
 @dataclass(frozen=True)
@@ -50,19 +58,41 @@ def _features(catalogue: Catalogue, compiled: Compiled, name: str) -> list[Featu
     owner = catalogue.group(name).owner
     versions, inputs = column_versions(compiled, group), sources_of_columns(compiled, group)
     windows = _windows(compiled, group) if isinstance(group, CompiledGroup) else {}
+    answers = of_no_facts(group, compiled.zone) if isinstance(group, CompiledGroup) else {}
     return [
         Feature(
-            name, column.name, column.type, column.words, windows.get(column.name), null_rule(column),
+            name, column.name, column.type, column.words, windows.get(column.name), null_rule(column, answers.get(column.name)),
             owner, versions[column.name], inputs[column.name], column.online, column.scoring,
         )
         for column in group.columns
     ]  # fmt: skip
 
 
-def null_rule(column: Column) -> str:
+def null_rule(column: Column, of_nothing: str | None) -> str:
     """When a column is null, and what it says of no facts at all where that is something else."""
     rule = f"null: {column.null_when}" if column.nullable else "never null"
-    return f"{rule}; {column.empty} of no facts" if column.empty else rule
+    return rule if of_nothing is None else f"{rule}; {of_nothing} of no facts"
+
+
+SOME_DAYS = (date(2024, 2, 29), date(2025, 6, 30))
+
+
+def of_no_facts(group: CompiledGroup, zone: str) -> Mapping[str, str]:
+    """What the published columns say of an entity of which nothing is known, consent aside; those that are null left out.
+
+    As the engine answers it. What depends on the day, by which two days differ, is left out, too.
+    """
+    days = np.array([day_number(day) for day in SOME_DAYS])
+    queries = Queries(np.zeros(len(days), dtype=np.int64), days, midnights_of(days + 1, zone))
+    rows = pa.concat_tables(answer(replace(group, blank_unless=None), {}, queries, pa.array(["nobody"]), zone)).to_pylist()
+    told = {column.name: [row[column.name] for row in rows] for column in group.columns}
+    return {name: _text(values[0]) for name, values in told.items() if values[0] is not None and len(set(values)) == 1}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _windows(compiled: Compiled, group: CompiledGroup) -> dict[str, str]:

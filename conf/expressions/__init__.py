@@ -14,7 +14,7 @@ from sqlglot import exp
 from conf.errors import EnvironmentProblem
 from conf.expressions.compiler import Call, Compiler
 from conf.expressions.grammar import read, written
-from conf.expressions.values import BY_ZERO, NO_ANSWER, ExpressionError, UnknownColumnError, Value, column, finite
+from conf.expressions.values import ALL_OF, BY_ZERO, NO_ANSWER, ExpressionError, UnknownColumnError, Value, column, finite
 from conf.specs import ColumnType
 
 __all__ = [
@@ -61,7 +61,13 @@ class Expression:
     @property
     def missing(self) -> frozenset[str]:
         """The columns of which a null makes it null."""
-        return self._value.nulls - {BY_ZERO, NO_ANSWER}
+        return frozenset(reason for reason in self._value.nulls - {BY_ZERO, NO_ANSWER} if not reason.startswith(ALL_OF))
+
+    @property
+    def missing_together(self) -> tuple[tuple[str, ...], ...]:
+        """Columns that make it null when all of them are; none are told where its parts are null for other reasons, too."""
+        found = sorted(reason.removeprefix(ALL_OF) for reason in self._value.nulls if reason.startswith(ALL_OF))
+        return tuple(() if names == NO_ANSWER else tuple(names.split(", ")) for names in found)
 
     @property
     def divides(self) -> bool:
@@ -122,7 +128,7 @@ def column_of(name: str, type_: ColumnType, *, nullable: bool = True) -> Express
     return Expression(name, type_, frozenset([name]), column(name, type_, nullable=nullable))
 
 
-Summarise = Callable[[str, Sequence[Expression]], tuple[str, ColumnType]]
+Summarise = Callable[[str, Sequence[Expression]], Expression]
 
 
 def parse_summary(
@@ -138,8 +144,8 @@ def parse_summary(
     """Check an expression over operations of many rows, such as `sum(balance) / sum(credit_limit)`.
 
     `rows` and `named`: what each row has, for the arguments of `operations`; `columns`: what there is once. `summarise` is
-    given each operation with its checked arguments, and says under which name and type the answer comes. The expression is over
-    these names and `columns`. Raises ExpressionError as `parse` does, and for a column of the rows outside an operation.
+    given each operation with its checked arguments, and gives the column in which the answer comes. The expression is over
+    these columns and `columns`. Raises ExpressionError as `parse` does, and for a column of the rows outside an operation.
     """
     each = _Named(named or {})
 
@@ -148,7 +154,7 @@ def parse_summary(
 
     def answer(name: str, arguments: Sequence[exp.Expr]) -> Value:
         checked = [_expression(argument, Compiler(rows, zone, each, dict.fromkeys(operations, refuse))) for argument in arguments]
-        return column(*summarise(name, checked))
+        return summarise(name, checked)._value
 
     calls: dict[str, Call] = dict.fromkeys(operations, answer)
     try:

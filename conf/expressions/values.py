@@ -30,6 +30,7 @@ SPARK_TYPES: dict[ColumnType, str] = {
 DUCKDB_TYPES: dict[ColumnType, str] = {**SPARK_TYPES, "string": "VARCHAR"}
 
 BY_ZERO, NO_ANSWER = "/", "?"  # why a value may be null, beside columns that are
+ALL_OF = "all of "  # before names with commas: it is null where all of them are, and not where one is
 
 _LARGEST_NUMBER = "1.7976931348623157E308"
 _LONG_LIMIT = 2**63
@@ -53,7 +54,7 @@ class Value:
 
     `written`: as in the definition, for messages. `constant`: what a literal says; `is_constant` tells a null literal from a
     piece that is computed. `unbounded`: arithmetic on numbers whose result may be NaN or infinite until `finite` is applied.
-    `nulls`: why it may be null: names of columns, BY_ZERO, NO_ANSWER; results past the range of their type aside.
+    `nulls`: why it may be null: names of columns, ALL_OF several, BY_ZERO, NO_ANSWER; results past the range of their type aside.
     """
 
     type: ValueType

@@ -380,6 +380,7 @@ _OURS: dict[str, Callable[..., Any]] = {
     "seconds_between": lambda zone, a, b: (b - a) / timedelta(seconds=1),
     "months_between": lambda zone, a, b: _months_between(local_date(a, zone), local_date(b, zone)),
     "add_days": lambda zone, day, days: local_date(day, zone) + timedelta(days=days),
+    "add_seconds": lambda zone, moment, seconds: moment + timedelta(seconds=seconds),
     "add_months": lambda zone, day, months: _add_months(day, months),
     "json_number": lambda zone, text, place: _json_number(text, place),
     "json_text": lambda zone, text, place: item if isinstance(item := _json_item(text, place), str) else None,

@@ -28,6 +28,7 @@ CALLS = {  # functions of ours, which sqlglot does not know: the type they retur
     "seconds_between": "number",
     "months_between": "integer",
     "add_days": "date",
+    "add_seconds": "timestamp",
     "add_months": "date",
     "json_number": "number",
     "json_text": "string",

@@ -39,7 +39,7 @@ def recount(root: Path, pattern: str = "*") -> dict[str, dict[str, Any]]:
 
 
 def _take_in(root: Path, source: Source, kept: dict[tuple[Any, ...], Row], pattern: str) -> dict[str, Any]:
-    counts, bad, greatest = Counter[str](), Counter[str](), dict[tuple[Any, ...], Any]()
+    counts, bad, greatest = Counter[str](), Counter[str](), dict[Any, Any]()
     files = {}
     for path in sorted((root / source.name).glob(pattern)):
         before = Counter(counts)
@@ -58,9 +58,11 @@ def _take_in(root: Path, source: Source, kept: dict[tuple[Any, ...], Row], patte
             kept[versioned] = row
             counts["kept"] += 1
             counts["late"] += _is_late(row, source)
-            if source.version:
-                counts["out_of_order"] += key in greatest and row[source.version] < greatest[key]
-                greatest[key] = max(row[source.version], greatest.get(key, row[source.version]))
+            newer_by = "version" if "version" in source.key else source.version
+            if newer_by:
+                thing = row[source.key[0]]
+                counts["out_of_order"] += thing in greatest and row[newer_by] < greatest[thing]
+                greatest[thing] = max(row[newer_by], greatest.get(thing, row[newer_by]))
         since = counts - before
         files[f"{source.name}/{path.name}"] = {name: since[name] for name in ("read", "kept", "duplicates", "conflicts")}
     names = ("read", "kept", "duplicates", "conflicts", "late", "out_of_order")

@@ -80,6 +80,7 @@ OTHERS = [
     "due_date + interval '30' day", "due_date - interval 1 days", "created_at + interval 30 days",
     "created_at - interval 90 minutes",
     "interval '36' hour + created_at", "add_days(due_date, -400)", "add_days(due_date, n * 100000000)",
+    "add_seconds(created_at, -400)", "add_seconds(created_at, n * 100000000)", "add_seconds(paid_at, 10000000000000)",
     "year(due_date)",
     "month(birth_date)", "day(created_at)", "weekday(created_at)", "days_between(created_at, paid_at)",
     "days_between(birth_date, due_date)", "local_date(created_at) = due_date",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from conf.expressions import Expression, parse, parse_summary
+from conf.expressions import Expression, column_of, parse, parse_summary
 from conf.specs import ColumnType, Daily
 from conf.windows import Window
 from transforms.by_hand.evidence import Evidence, Point
@@ -37,12 +37,12 @@ class DailyValue:
             spec.value, reader.types, {"day": "date"}, OPERATION_NAMES, self._summarise, zone=reader.zone
         )
 
-    def _summarise(self, operation: str, arguments: Sequence[Expression]) -> tuple[str, ColumnType]:
+    def _summarise(self, operation: str, arguments: Sequence[Expression]) -> Expression:
         name = f"part_{len(self.parts)}"
         of, weight, *_ = (*arguments, None, None)
         self.parts[name] = (operation, of, weight)
         self.part_types[name] = answer_type(operation, of.type if of else None)
-        return name, self.part_types[name]
+        return column_of(name, self.part_types[name])
 
     def at(self, day: date, entity: str, moment: Moment) -> tuple[Any, list[Fact]]:
         """The value at the end of a local day, and the rows with their verdicts then."""

@@ -168,7 +168,6 @@ class _Compiler:
         name = self.names.take(self.place, feature.name, part=part, window=window, lag=lag)
         said = words.of_aggregate(operation, feature, self.reader.item.source, by if split.key else None)
         said += f", {by} {split.value}" if split.value is not None else ""
-        empty = "{}" if split.key else operation.empty
         return Column(
             name=name,
             feature=feature.name,
@@ -182,7 +181,6 @@ class _Compiler:
             window=window,
             by_value=split.value,
             of_type=self.of.type if self.of else None,
-            empty="" if empty == "null" else empty,
         )
 
 

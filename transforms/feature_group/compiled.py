@@ -109,10 +109,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a snapshot. `words`: what it is; `null_when`: what a missing value means, empty when none is ever missing.
-
-    `empty`: what it says of no facts at all, where that isn't null.
-    """
+    """A column of a snapshot. `words`: what it is; `null_when`: what a missing value means, empty when none is ever missing."""
 
     name: str
     feature: str
@@ -126,7 +123,6 @@ class Column:
     window: Window | None = None
     by_value: str | None = None
     of_type: ColumnType | None = None
-    empty: str = ""
 
     @property
     def nullable(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from conf.expressions import Expression, ExpressionError, parse_summary
+from conf.expressions import Expression, ExpressionError, column_of, parse_summary
 from conf.specs import ColumnType, Daily
+from conf.windows import Window
 from conf.yaml_file import Place
 from transforms.feature_group import words
 from transforms.feature_group.compiled import LIFETIME, Clock, Column
@@ -31,6 +32,11 @@ class _Part:
     def __init__(self, name: str, operation: Operation, of: Expression | None, weight: Expression | None) -> None:
         self.name, self.operation, self.of, self.weight = name, operation, of, weight
         self.type = operation.type_of(of.type if of else None)
+
+    @property
+    def answer(self) -> Expression:
+        """Its answer, as a column; some operations have one of no facts, too."""
+        return column_of(self.name, self.type, nullable=self.operation.nulls(weighted=self.weight is not None) != "")
 
 
 class _Compiler:
@@ -60,14 +66,13 @@ class _Compiler:
                     feature=feature.name,
                     type=self.operation.type_of(self.value.type),
                     words=words.of_daily(self.operation, feature, self.reader.item.source) + words.of_window(window, lag),
-                    null_when=self.operation.nulls().replace("fact", "day"),
+                    null_when=self._null_when(window),
                     online=feature.online and self.checker.group.online,
                     internal=feature.internal,
                     scoring=feature.scoring,
                     op=feature.op,
                     window=window,
                     of_type=self.value.type,
-                    empty="" if self.operation.empty == "null" else self.operation.empty,
                 )
                 yield DailyDraft(
                     column,
@@ -84,6 +89,14 @@ class _Compiler:
                     began,
                     newest_per,
                 )
+
+    def _null_when(self, window: Window | None) -> str:
+        """Never, where an operation needs no more than a day, the window has days whatever happened, and each day has a value."""
+        kinds = ("months",) if self.feature.every == "month_end" else ("days", "months", "month_to_date")
+        has_days = window is not None and window.kind in kinds and self.days_where is None
+        if has_days and not self.value.nullable and not self.operation.null_when:
+            return ""
+        return self.operation.nulls().replace("fact", "day")
 
     def _clock(self, since: Expression | None) -> Clock:
         until = self.reader.moment((*self.place, "until"), self.feature.until)
@@ -117,8 +130,8 @@ class _Compiler:
             raise self.checker.problem(place, told)
         return value
 
-    def _summarise(self, name: str, arguments: Sequence[Expression]) -> tuple[str, ColumnType]:
-        """An operation inside `value`: the name and the type of its answer. Raises ExpressionError where it doesn't fit."""
+    def _summarise(self, name: str, arguments: Sequence[Expression]) -> Expression:
+        """The answer of an operation inside `value`. Raises ExpressionError where it doesn't fit."""
         kind = OPERATIONS[name]
         needed = [parameter for parameter, declared in kind.parameters.items() if declared.default is None]
         if needed:
@@ -137,10 +150,10 @@ class _Compiler:
             raise ExpressionError(f"'{weight.text}' is {weight.type}; a weight is a number or money")
         for part in self.parts:
             if (part.operation.name, _meaning(part.of), _meaning(part.weight)) == (name, _meaning(of), _meaning(weight)):
-                return part.name, part.type
+                return part.answer
         made = _Part(f"part_{len(self.parts) + 1}", kind(), of, weight)
         self.parts.append(made)
-        return made.name, made.type
+        return made.answer
 
     def _days_where(self) -> Expression | None:
         text = self.feature.days_where

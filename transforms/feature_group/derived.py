@@ -96,6 +96,8 @@ class _Maker:
             return ""
         missing = sorted(expression.missing)
         reasons = [f"{' or '.join(missing[:3])} is null" if len(missing) <= 3 else "an input is null"] if missing else []
+        for names in expression.missing_together:
+            reasons.append(f"{' and '.join(names)} are null" if 0 < len(names) <= 3 else "all its inputs are null")
         reasons += ["a denominator is 0"] if expression.divides else []
         return " or ".join(reasons) or "it has no answer"
 

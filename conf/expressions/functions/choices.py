@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conf.expressions.functions.base import Builder, Function, Parameter
-from conf.expressions.values import NO_ANSWER, ORDERED, Value, build, common_type, convert, finite
+from conf.expressions.values import ALL_OF, BY_ZERO, NO_ANSWER, ORDERED, Value, build, common_type, convert, finite
 
 OF_ARGUMENTS = "the arguments' common type"
 
@@ -18,10 +18,20 @@ def alike(name: str, template: str, *, also: str | None = None) -> Builder:
         same = [convert(arg, type_) for arg in args]
         places = ", ".join(f"{{{place}}}" for place in range(len(same)))
         finites = [finite(arg) for arg in same]
-        nulls = finites if also or all(arg.nullable for arg in args) else []
-        return build(type_, name, finites, template.format(places), nulls=nulls, also=also)
+        if also or len(args) == 1 or not all(arg.nullable for arg in args):
+            nulls = finites if also or len(args) == 1 else []
+            return build(type_, name, finites, template.format(places), nulls=nulls, also=also)
+        return build(type_, name, finites, template.format(places), nulls=[], also=_all_of(finites))
 
     return built
+
+
+def _all_of(values: Sequence[Value]) -> str:
+    """Why the first that isn't null is null: where each is for one reason, a column's name, these."""
+    reasons = sorted(frozenset().union(*(value.nulls for value in values)))
+    if any(len(value.nulls) > 1 for value in values) or any(r in (BY_ZERO, NO_ANSWER) or r.startswith(ALL_OF) for r in reasons):
+        return ALL_OF + NO_ANSWER
+    return reasons[0] if len(reasons) == 1 else ALL_OF + ", ".join(reasons)
 
 
 def _if(args: Sequence[Value], zone: str) -> Value:

@@ -14,6 +14,7 @@ _MOMENT = (Parameter("date or timestamp", MOMENT),)
 _DAY = (Parameter("date", ("date",)),)
 _DAYS_LIMIT = 3_652_059  # days in the years 1 to 9999
 _MONTHS_LIMIT = 119_988
+_SECONDS_LIMIT = _DAYS_LIMIT * 86_400
 
 
 def local_time(value: Value, zone: str) -> Value:
@@ -126,6 +127,13 @@ def add_days(day: Value, count: Value) -> Value:
         within = f"CASE WHEN {{1}} BETWEEN -{_DAYS_LIMIT} AND {_DAYS_LIMIT} THEN CAST({{1}} AS INTEGER) END"
     shifted = build("date", "add_days", [day, count], f"date_add({{0}}, {within})", f"({{0}} + {within})")
     return in_calendar(shifted)
+
+
+def _add_seconds(args: Sequence[Value], zone: str) -> Value:
+    moment, count = convert(args[0], "timestamp"), convert(args[1], "integer")
+    micros = f"1000000 * CASE WHEN {{1}} BETWEEN -{_SECONDS_LIMIT} AND {_SECONDS_LIMIT} THEN {{1}} END"
+    in_spark, in_duckdb = f"timestamp_micros(unix_micros({{0}}) + {micros})", f"make_timestamp(epoch_us({{0}}) + {micros})"
+    return in_calendar(build("timestamp", "add_seconds", [moment, count], in_spark, in_duckdb))
 
 
 TIME = (
@@ -273,5 +281,14 @@ TIME = (
         ANY_NULL + ", or outside the years 1 to 9999",
         "add_days(due_date, n)",
         _add_days,
+    ),
+    Function(
+        "add_seconds",
+        (Parameter("timestamp", ("timestamp",)), Parameter("seconds", ("integer",))),
+        "timestamp",
+        "So many seconds later, or earlier when `seconds` is below 0.",
+        ANY_NULL + ", or outside the years 1 to 9999",
+        "add_seconds(created_at, n)",
+        _add_seconds,
     ),
 )

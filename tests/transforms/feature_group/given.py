@@ -6,6 +6,7 @@ from conf.catalogue import Catalogue, load_catalogue
 from conf.errors import DefinitionError
 from conf.specs import FeatureGroup, UnionSource
 from conf.yaml_file import load_model, parse_yaml
+from transforms.describe import of_no_facts
 from transforms.feature_group import Column, Compiled, CompiledGroup, compile_groups
 
 SHIPPED = load_catalogue()
@@ -33,6 +34,11 @@ def group(*texts: str, union: str = "") -> CompiledGroup:
 
 def column(name: str, *texts: str, union: str = "") -> Column:
     return next(found for found in group(*texts, union=union).columns if found.name == name)
+
+
+def of_nothing(name: str, *texts: str) -> str:
+    """What a column says of an entity without facts; empty when that is null."""
+    return of_no_facts(group(*texts), ZONE).get(name, "")
 
 
 def problem(*texts: str, union: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conf.specs import Aggregate
-from tests.transforms.feature_group.given import compiled, group, problem, with_feature
+from tests.transforms.feature_group.given import compiled, group, of_nothing, problem, with_feature
 from transforms.operations import OPERATIONS
 
 GROUP = """\
@@ -217,7 +217,12 @@ def test_the_newest_is_chosen_before_facts_are_told_apart():
 )  # fmt: skip
 def test_what_a_map_or_a_list_says(feature, type_, null_when, empty, words):
     found = group(with_feature(feature)).columns[-1]
-    assert (found.type, found.null_when, found.empty, found.words) == (type_, null_when, empty, words)
+    assert (found.type, found.null_when, of_nothing(found.name, with_feature(feature)), found.words) == (
+        type_,
+        null_when,
+        empty,
+        words,
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,7 +248,7 @@ def test_what_a_map_or_a_list_says(feature, type_, null_when, empty, words):
 )  # fmt: skip
 def test_what_a_column_says_of_itself(feature, null_when, empty, words):
     (found,) = group(with_feature(feature)).columns
-    assert (found.null_when, found.empty, found.words) == (null_when, empty, words)
+    assert (found.null_when, of_nothing(found.name, with_feature(feature)), found.words) == (null_when, empty, words)
 
 
 def test_the_clocks_of_a_row_are_columns():

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.transforms.feature_group.given import compiled, group, problem, with_feature
+from tests.transforms.feature_group.given import compiled, group, of_nothing, problem, with_feature
 from transforms.feature_group import DailyColumn
 from transforms.operations import OPERATIONS
 
@@ -91,17 +91,18 @@ def test_a_daily_clock_is_never_shared_with_an_aggregate():
          "number of the days' count() of statements, holding that day (from due_date), of days where value >= 2 in the 30 local days to the"
          " cut-off, 30 days earlier"),
         ('{name: f, value: "sum(balance)", op: slope, every: month_end, within: 1mo, windows: [12mo]}',
-         "there are fewer than three days, or all on one day", "",
+         "there are fewer than three days, or all on one day", "0",
          "least-squares slope a day of the month ends' sum(balance) of statements, each of what began in the 1 full calendar months to that"
          " day in the 12 full calendar months to the cut-off"),
-        ('{name: f, value: "sum(balance)", op: max, until: due_date, windows: [mtd]}', "there is no such day", "",
+        ('{name: f, value: "sum(balance)", op: max, until: due_date, windows: [mtd]}', "", "0",
          "greatest of the days' sum(balance) of statements, holding that day (until due_date) from the start of the local month to the cut-off"),
         ('{name: f, value: "sum(balance)", op: last, description: balance of the day}', "there is no such day", "", "balance of the day"),
     ],
 )  # fmt: skip
 def test_what_a_daily_column_says_of_itself(feature, null_when, empty, words):
     found = daily(feature).column
-    assert (found.null_when, found.empty, found.words) == (null_when, empty, words)
+    text = with_feature(feature, source="statements", kind="daily", more=VIA)
+    assert (found.null_when, of_nothing(found.name, text), found.words) == (null_when, empty, words)
 
 
 COLUMNS = "account_id, period, statement_at, recorded_at, balance, credit_limit, minimum_due, due_date, full_due, _event_time, _known_time"

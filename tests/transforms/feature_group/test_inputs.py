@@ -109,7 +109,8 @@ def test_a_wrong_entity(more, message):
     [
         ('entity: {customer_id: "coalesce(decision, provider)"}', "decision"),
         (
-            "parent: {source: customers, columns: {closed: closed_at}}\n    entity: {customer_id: cast(closed as string)}",
+            "parent: {source: accounts, on: {account_id: plan_id}, columns: {closed: closed_at}}\n"
+            "    entity: {customer_id: cast(closed as string)}",
             "closed_at",
         ),
     ],
