@@ -92,7 +92,7 @@ class Maker:
 
         files = {}
         for wanted in work:
-            self._table(wanted).remove_leftovers(wanted.day, wanted.version)
+            self._table(wanted).begin({wanted.day: wanted.version}, self.run_id)
             group, reads = self.compiled.functions[wanted.group], self._reads(wanted)
             call = FunctionCall(
                 group, wanted.day, wanted.version, reads, self.compiled, self.lake, self.spark, self.kind, self.writer
@@ -112,8 +112,9 @@ class Maker:
             mine = [wanted for wanted in work if self.compiled.groups[wanted.group].entity == entity]
             days: dict[str, dict[date, str]] = {}
             for wanted in mine:
-                self._table(wanted).remove_leftovers(wanted.day, wanted.version)
                 days.setdefault(wanted.group, {})[wanted.day] = wanted.version
+            for group, versions in days.items():
+                SnapshotTable(self.lake.storage, group, self.kind).begin(versions, self.run_id)
             groups = tuple(self.compiled.groups[name] for name in days)
             streams = {stream: self.readers[stream] for group in groups for stream in group.streams}
             task = BucketTask(self.lake.storage, self.compiled.zone, groups, days, streams, self.kind)

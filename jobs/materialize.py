@@ -101,6 +101,8 @@ def run(
             readers = _prepare(compiled, due.make, lake, spark, progress)
             if any(wanted.group in compiled.functions for wanted in due.make):
                 held_on.push(stack.pop_all())  # functions read the ledgers themselves
+        for group in dict.fromkeys(wanted.group for wanted in due.make):
+            SnapshotTable(lake.storage, group, kind).sweep()
         if due.make:
             chosen = choose_writer(writer, spark, lake.storage, kind, progress)
             maker = Maker(compiled, ledgers, lake, spark, run_id, readers, leases, kind, chosen)

@@ -153,20 +153,21 @@ class CuratedTable:
             found = found if values is None else found.filter(pc.field(column).isin(pa.array(values, pa.string())))
         return found
 
-    def rows(self, schema: pa.Schema, *, runs: Collection[str] | None = None) -> pa.Table:
-        """Columns of all its rows, or of those that some runs took in, in memory; a column that is newer than a row is null.
+    def batches(self, schema: pa.Schema, *, runs: Collection[str] | None = None) -> pa.RecordBatchReader:
+        """Columns of all its rows, or of those that some runs took in; a column that is newer than a row is null.
 
         No rows before the first commit. `runs`: `schema` has `_run`; no other run's files are read, as long as theirs are there.
         """
         paths = self.paths()
         if runs is None:
-            return pa.Table.from_batches(read_rows(self.storage, paths, schema), schema)
+            return pa.RecordBatchReader.from_batches(schema, read_rows(self.storage, paths, schema))
         commits = [commit for commit in self.commits() if commit.run_id in runs]
         added = {path for commit in commits for path in self.paths_added(commit.version)}
         if added <= {*paths} and {commit.run_id for commit in commits} == {*runs}:
             paths = sorted(added)
-        rows = pa.Table.from_batches(read_rows(self.storage, paths, schema), schema)
-        return rows.filter(pc.is_in(rows["_run"], value_set=pa.array(runs, pa.string())))
+        wanted = pa.array(runs, pa.string())
+        own = (rows.filter(pc.is_in(rows["_run"], value_set=wanted)) for rows in read_rows(self.storage, paths, schema))
+        return pa.RecordBatchReader.from_batches(schema, own)
 
     def paths(self) -> list[str]:
         """The Parquet files, below the lake's root, that hold the table's rows now; found without Spark."""
@@ -265,12 +266,28 @@ class CuratedTable:
         """
         self.storage.delete_unfinished(self.name)
         there = {file.path: run for file in self.storage.list(self.name) if (run := run_of(file.path)) is not None}
-        ended = {commit.run_id for commit in self.commits()} - {run_id}  # what these committed may be kept for older versions
-        strays = {path for path, run in there.items() if run not in ended} - set(self.paths())
+        ended = {commit.run_id for commit in self.commits()} - {run_id}
+        for path in self.paths():
+            there.pop(path, None)
+        strays = {path for path, run in there.items() if run not in ended}
+        strays |= self._never_committed({path: run for path, run in there.items() if run in ended})
         if strays:
             strays -= self._lake.files_set_aside()
         for path in strays:
             self.storage.delete(path)
+
+    def _never_committed(self, files: Mapping[str, str]) -> set[str]:
+        """Of files by the run that wrote them, and committed others, those of tasks that Spark ran twice and that outlived it.
+
+        What a run committed may be kept for older versions. Where the log no longer tells, a file stays.
+        """
+        found = set[str]()
+        for run in sorted(set(files.values())):
+            versions = [commit.version for commit in self.commits() if commit.run_id == run]
+            if all(self._log_lines(version, b"{") for version in versions):
+                named = {path for version in versions for path in self.paths_added(version)}
+                found |= {path for path, its in files.items() if its == run} - named
+        return found
 
     def _look(self) -> tuple[int, list[CurateCommit], int]:
         """The newest version, its commits, and the version up to which the index had them."""

@@ -183,9 +183,27 @@ class SnapshotTable:
         """Where the differences between two versions of a day lie."""
         return f"{self.kind}/_diffs/{self.group}/as_of={day.isoformat()}/{was}-{version}.parquet"
 
-    def remove_leftovers(self, day: date, version: str) -> None:
-        """Delete the files of a run that died before it committed this version."""
-        self.storage.delete_folder(self.folder(day.isoformat(), version))
+    def begin(self, versions: Mapping[date, str], run_id: str) -> None:
+        """Files of these versions are about to be written, some perhaps in vain: noted for `sweep`. Earlier ones of them go."""
+        days = sorted(day.isoformat() for day in versions)
+        self.storage.write(f"{self._notes}/{run_id}-{days[0]}.json", json.dumps({"days": days}).encode())
+        for day, version in versions.items():
+            self._remove(day, version)
+
+    def sweep(self) -> None:
+        """Delete what no commit has of the days that earlier runs wrote: of a run that died, of a task that outlived its run.
+
+        Call it under the lease, before this run begins to write.
+        """
+        notes = [file.path for file in self.storage.list(self._notes)]
+        days = sorted({day for note in notes for day in json.loads(self.storage.read(note))["days"]})
+        if days:
+            self.storage.delete_unfinished(self.path)
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                there = pool.map(lambda day: list(self.storage.list(f"{self.path}/as_of={day}")), days)
+            self._remove_strays({file.path for files in there for file in files})
+        for note in notes:
+            self.storage.delete(note)
 
     def commit(self, snapshot: Snapshot, schema: pa.Schema, lease: Lease | None = None) -> None:
         """One Delta transaction for the day's version, then the pointer. Committing the same version again changes nothing.
@@ -203,7 +221,9 @@ class SnapshotTable:
                 f"day was committed: {problem}. Let that run end and run again"
             ) from problem
         self._write(snapshot)
-        self._remove_strays(snapshot)
+        folder = f"{self.path}/as_of={snapshot.as_of}"
+        self.storage.delete_unfinished(folder)
+        self._remove_strays({file.path for file in self.storage.list(folder)} - {file.path for file in snapshot.files})
 
     def restore(self, snapshot: Snapshot, lease: Lease | None = None) -> None:
         """Make an earlier version, as `find` gave it, the current one again."""
@@ -218,20 +238,19 @@ class SnapshotTable:
         confirmed = replace(current, definition=made.definition, curated=made.curated, groups=made.groups, confirmed=made.version)
         self._write(confirmed)
         if self.find(made.day, made.version) is None:
-            self.remove_leftovers(made.day, made.version)
+            self._remove(made.day, made.version)
         return confirmed
 
-    def _remove_strays(self, snapshot: Snapshot) -> None:
-        """Delete files of the day that no commit has: of a run that died, or of a task that Spark ran twice."""
-        folder = f"{self.path}/as_of={snapshot.as_of}"
-        self.storage.delete_unfinished(folder)
-        strays = {file.path for file in self.storage.list(folder)} - {file.path for file in snapshot.files}
-        table = open_delta(self.storage, self.path) if strays else None
-        if table is not None:
-            committed = pa.table(table.get_add_actions()).to_pylist()
-            strays -= {f"{self.path}/{unquote(action['path'])}" for action in committed}
-        for path in strays:
+    def _remove_strays(self, files: set[str]) -> None:
+        """Delete those of the files that no commit has."""
+        table = open_delta(self.storage, self.path) if files else None
+        committed = pa.table(table.get_add_actions()).to_pylist() if table is not None else []
+        for path in files - {f"{self.path}/{unquote(action['path'])}" for action in committed}:
             self.storage.delete(path)
+
+    def _remove(self, day: date, version: str) -> None:
+        """Delete the files of a version that isn't committed."""
+        self.storage.delete_folder(self.folder(day.isoformat(), version))
 
     def _commit_files(self, snapshot: Snapshot, schema: pa.Schema) -> None:
         values: dict[str, str | None] = {"as_of": snapshot.as_of, "snapshot_version": snapshot.version}
@@ -273,6 +292,11 @@ class SnapshotTable:
 
     def _pointer(self, day: date) -> str:
         return f"{self.kind}/_current/{self.group}/{day.isoformat()}.json"
+
+    @property
+    def _notes(self) -> str:
+        """Where it says of which days files were begun since the last sweep."""
+        return f"{self.kind}/_under_way/{self.group}"
 
     def _manifest(self, day: date, version: str) -> str:
         return f"{self.kind}/_versions/{self.group}/{day.isoformat()}/{version}.json"

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from chispa import assert_df_equality
+from deltalake import DeltaTable
 
 from conf.errors import DefinitionError, InputError, LeaseError, PublishError
 from stores import curated_files
@@ -240,18 +241,21 @@ def test_files_that_no_commit_has_go_and_all_others_stay(lake):
         files = write_curated(made.to_batches(), storage=lake.storage, folder=table.name, schema=made.schema, run_id=run_id)
         return files[0]
 
-    append(ledger, "r1", ("a", "2025-08"))
-    write(ledger, "dead"), write(ledger, "r2")
+    append(ledger, "r0", ("a", "2025-08"))
+    append(ledger, "r1", ("b", "2025-08"))
+    merged = set(ledger.paths())
+    DeltaTable(ledger.uri).optimize.compact()
+    assert not merged & set(ledger.paths())
+    write(ledger, "dead"), write(ledger, "r2"), write(ledger, "r1")  # the last by a task that outlived its run
     waiting = write(aside, "r2")
     write(aside, "dead")
     lake.storage.write("curated/fees/_month=2025-08/part-00000-by-another.zstd.parquet", b"")
-    lake.storage.write(f"curated/fees/_month=2025-08/part-r1-{'0' * 32}.parquet", b"")  # compacted away since
     append(ledger, "r2", ("b", "2025-09"), set_aside=SetAsideFiles("set_aside", (waiting,), 0))
 
     ledger.remove_strays("r2")
     aside.remove_strays("r2")
 
     there = {file.path for file in lake.storage.list("curated") if file.path.endswith(".parquet")}
-    kept = {*ledger.paths(), f"curated/set_aside/{waiting.path}"}
+    kept = {*ledger.paths(), *merged, f"curated/set_aside/{waiting.path}"}
     assert kept <= there
-    assert {path.rpartition("/")[2][:12] for path in there - kept} == {"part-00000-b", "part-r1-0000"}
+    assert {path.rpartition("/")[2] for path in there - kept} == {"part-00000-by-another.zstd.parquet"}

@@ -100,10 +100,30 @@ def test_the_same_version_committed_again_is_there_once(storage: LocalStorage) -
         storage.delete(file.path)
     assert (table.current(TUESDAY), table.find(TUESDAY, "v1")) == (None, None)
 
-    table.remove_leftovers(TUESDAY, "v1")
+    table.begin({TUESDAY: "v1"}, "r2")
     table.commit(made(storage, [ANN], [BOB], version="v1"), SCHEMA)
 
     assert rows_of(DeltaTable(storage.uri("snapshots/plans"))) == [("ann", "v1"), ("bob", "v1")]
+
+
+def test_what_runs_left_of_other_days_goes_when_the_next_one_begins(storage: LocalStorage) -> None:
+    """One died before it committed a day; another's day has a file of a task that ended after the run. What was committed stays."""
+    table, monday = SnapshotTable(storage, "plans"), date(2025, 9, 29)
+    table.sweep()  # nothing was ever begun
+    table.begin({monday: "v0"}, "r1")
+    made(storage, [ANN], version="v0", day=monday)
+    table.begin({TUESDAY: "v1"}, "r2")
+    table.commit(made(storage, [ANN], [BOB], version="v1"), SCHEMA)
+    made(storage, [ANN], version="v1")  # by the task that went on
+    assert len(list(storage.list("snapshots/plans/as_of=2025-09-29"))) == 1
+
+    table.sweep()
+
+    files = {file.path for file in storage.list("snapshots/plans") if file.path.endswith(".parquet")}
+    current = table.current(TUESDAY)
+    assert current is not None
+    assert files == {file.path for file in current.files}
+    assert list(storage.list("snapshots/_under_way")) == []
 
 
 def test_of_two_drivers_that_commit_the_same_day_at_once_one_is_refused(storage: LocalStorage, monkeypatch: Any) -> None:
