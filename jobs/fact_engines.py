@@ -1,9 +1,9 @@
-"""The two engines that prepare facts: DuckDB in this process while there is little to read, else Spark. The rows are the same."""
+"""The two engines that prepare facts: DuckDB in this process, and Spark where there are more machines. The rows are the same."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,27 +11,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from stores.lake import Lake
-from transforms import prepare_duckdb
 from transforms.curated import curated_arrow_schema
 from transforms.fact_sql import needed_columns
 from transforms.feature_group import Compiled, Stream
+from transforms.prepare_duckdb import affected_keys, connect, in_buckets, of_keys, prepare_in_slices, tables_of
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
     from pyspark.sql import DataFrame, SparkSession
 
-Facts = Any  # as FactTable.add takes them: a DataFrame or an Arrow table
+Facts = Any  # as FactTable.add takes them: a DataFrame or Arrow tables
 NewRuns = Mapping[str, Sequence[str]]
 
 
 class FactEngine(Protocol):
-    """Prepares a stream's facts from the curated tables of a lake."""
+    """Prepares a stream's facts from the curated tables of a lake; what it gives is good inside the block."""
 
     name: str
 
-    def everything(self, stream: Stream, bits: int) -> Facts:
+    def everything(self, stream: Stream, bits: int) -> AbstractContextManager[Facts]:
         """All facts, in so many bits of buckets."""
 
-    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> Facts:
+    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> AbstractContextManager[Facts]:
         """The facts of the rows that these runs took in, of a stream in which each row stands alone; no others are read."""
 
     def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> AbstractContextManager[tuple[Facts, Facts]]:
@@ -48,16 +49,18 @@ class BySpark:
         self._opened: dict[str, DataFrame] = {}
         self._lock = Lock()
 
-    def everything(self, stream: Stream, bits: int) -> DataFrame:
+    @contextmanager
+    def everything(self, stream: Stream, bits: int) -> Iterator[DataFrame]:
         from transforms import facts
 
-        return facts.prepare(stream, self._tables(stream), self.compiled.sources, bucket_bits=bits)
+        yield facts.prepare(stream, self._tables(stream), self.compiled.sources, bucket_bits=bits)
 
-    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> DataFrame:
+    @contextmanager
+    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[DataFrame]:
         from transforms import facts
 
         own = {name: table.where(table["_run"].isin(list(new_runs[name]))) for name, table in self._tables(stream).items()}
-        return facts.prepare(stream, own, self.compiled.sources, bucket_bits=bits)
+        yield facts.prepare(stream, own, self.compiled.sources, bucket_bits=bits)
 
     @contextmanager
     def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[tuple[DataFrame, DataFrame]]:
@@ -87,49 +90,54 @@ class BySpark:
 
 
 class ByDuckDB:
-    """DuckDB over the rows in memory, one stream at a time; what else doesn't fit `memory` spills to disk."""
+    """DuckDB, one stream at a time; rows come and facts go batch by batch, and what doesn't fit `memory` spills to disk."""
 
     name = "DuckDB"
 
-    def __init__(self, compiled: Compiled, lake: Lake, *, memory: str = "1GB") -> None:
+    def __init__(self, compiled: Compiled, lake: Lake, *, memory: str = "1500MB") -> None:
         self.compiled, self.lake, self.memory = compiled, lake, memory
         self._lock = Lock()
 
-    def everything(self, stream: Stream, bits: int) -> Facts:
-        return self._prepared(stream, self._tables(stream), bits)
+    @contextmanager
+    def everything(self, stream: Stream, bits: int) -> Iterator[Facts]:
+        with self._connection() as connection, tables_of(self._rows(stream), connection) as tables:
+            yield in_bucket_order(prepare_in_slices(stream, tables, self.compiled.sources, connection), bits)
 
-    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> Facts:
-        return self._prepared(stream, self._tables(stream, new_runs), bits)
+    @contextmanager
+    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[Facts]:
+        with self._connection() as connection, tables_of(self._rows(stream, new_runs), connection) as tables:
+            yield in_bucket_order(prepare_in_slices(stream, tables, self.compiled.sources, connection), bits)
 
     @contextmanager
     def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[tuple[Facts, Facts]]:
-        tables, sources = self._tables(stream), self.compiled.sources
-        with self._connection() as connection:
-            keys = prepare_duckdb.affected_keys(stream, tables, sources, new_runs, connection=connection)
-            own = prepare_duckdb.of_keys(stream, tables, sources, keys, connection=connection)
-            facts = prepare_duckdb.prepare(stream, own, sources, connection=connection)
-        yield prepare_duckdb.in_buckets(facts, bits), keys.filter(keys["_known_before"]).select(["key"])
+        sources = self.compiled.sources
+        with self._connection() as connection, tables_of(self._rows(stream), connection) as tables:
+            keys = affected_keys(stream, tables, sources, new_runs, connection)
+            with of_keys(stream, tables, sources, keys, connection) as own:
+                facts = prepare_in_slices(stream, own, sources, connection, linked_only=True)
+                yield in_bucket_order(facts, bits), keys.filter(keys["_known_before"]).select(["key"])
 
-    def _prepared(self, stream: Stream, tables: Mapping[str, pa.Table], bits: int) -> Facts:
-        with self._connection() as connection:
-            facts = prepare_duckdb.prepare(stream, tables, self.compiled.sources, connection=connection)
-        return prepare_duckdb.in_buckets(facts, bits)
-
-    def _tables(self, stream: Stream, runs: NewRuns | None = None) -> dict[str, pa.Table]:
+    def _rows(self, stream: Stream, runs: NewRuns | None = None) -> dict[str, pa.RecordBatchReader]:
         """The curated rows, or those that some runs took in."""
         sources = self.compiled.sources
         return {
-            source: self.lake.curated(source).rows(
+            source: self.lake.curated(source).batches(
                 curated_arrow_schema(sources[source], [*columns, "_run"]), runs=None if runs is None else runs[source]
             )
             for source, columns in needed_columns(stream, sources).items()
         }
 
     @contextmanager
-    def _connection(self) -> Iterator[Any]:
+    def _connection(self) -> Iterator[DuckDBPyConnection]:
         with (
             self._lock,
             tempfile.TemporaryDirectory(prefix="etr-") as spill,
-            prepare_duckdb.connect(memory_limit=self.memory, temp_directory=spill) as connection,
+            connect(memory_limit=self.memory, temp_directory=spill, preserve_insertion_order=False) as connection,
         ):
             yield connection
+
+
+def in_bucket_order(facts: Iterable[pa.RecordBatch], bits: int) -> Iterator[pa.Table]:
+    """Batches that are in order, each with its `bucket` and sorted by that first."""
+    for batch in facts:
+        yield in_buckets(pa.Table.from_batches([batch]), bits)

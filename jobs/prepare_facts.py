@@ -21,7 +21,7 @@ from transforms.feature_group.compiled import digest
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-SMALL_ROWS = 1_000_000  # curated rows that DuckDB reads for a stream on the driver: at most about two gigabytes there
+SMALL_ROWS = 1_000_000  # curated rows of a stream that a cluster's driver prepares by itself
 ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
 MAXIMUM_LAYERS = 30  # then a stream is prepared anew
 _log = logging.getLogger(__name__)
@@ -35,13 +35,21 @@ def bring_up_to_date(
 
     All streams of one entity have the same number of buckets. The caller holds the lease on `facts/<entity>` of each.
     """
-    preparer = Preparer(compiled, lake, ByDuckDB(compiled, lake), BySpark(compiled, lake, spark))
+    preparer = Preparer(compiled, lake, ByDuckDB(compiled, lake), BySpark(compiled, lake, spark), rows_in_process(spark))
     readers: dict[str, BucketReader] = {}
     for entity in dict.fromkeys(compiled.streams[name].entity for name in streams):
         names = [name for name in dict.fromkeys(streams) if compiled.streams[name].entity == entity]
         bits = _bucket_bits(compiled, entity, lake, spark)
         readers |= _of_entity(preparer, entity, names, bits, progress)
     return readers
+
+
+def rows_in_process(spark: SparkSession) -> float:
+    """How many curated rows of a stream DuckDB prepares on the driver, in memory that doesn't grow with them.
+
+    Any number on one machine, where Spark takes several times its CPU seconds; with other machines to share the work, few.
+    """
+    return math.inf if (spark.sparkContext.master or "").startswith("local") else SMALL_ROWS
 
 
 def fact_table(compiled: Compiled, stream: Stream, lake: Lake) -> FactTable:
@@ -77,6 +85,7 @@ class Preparer:
     lake: Lake
     in_process: FactEngine
     in_spark: FactEngine
+    in_process_rows: float
 
     def prepare(self, stream: Stream, table: FactTable, bits: int) -> None:
         """A base, or a layer of what came since the last one, or nothing where nothing came."""
@@ -87,15 +96,15 @@ class Preparer:
             return
         number = layers[-1].number + 1 if layers else 0
         if not layers or layers[-1].bucket_bits != bits or len(layers) >= MAXIMUM_LAYERS:
-            facts = self._engine(stream, commits).everything(stream, bits)
-            table.add(facts, number=number, base=True, bucket_bits=bits, curated=now)
+            with self._engine(stream, commits).everything(stream, bits) as facts:
+                table.add(facts, number=number, base=True, bucket_bits=bits, curated=now)
             return
         before = layers[-1].curated
         new = {source: [c for c in some if c.version > before[source]] for source, some in commits.items()}
         new_runs = {source: [c.run_id for c in some] for source, some in new.items()}
         if each_row_stands_alone(stream, self.compiled.sources):  # what it costs doesn't grow with the history
-            facts = self._engine(stream, new).of_new_rows(stream, new_runs, bits)
-            table.add(facts, number=number, base=False, bucket_bits=bits, curated=now)
+            with self._engine(stream, new).of_new_rows(stream, new_runs, bits) as facts:
+                table.add(facts, number=number, base=False, bucket_bits=bits, curated=now)
             return
         with self._engine(stream, commits).changes(stream, new_runs, bits) as (facts, replaced):
             table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
@@ -103,9 +112,9 @@ class Preparer:
     def _engine(self, stream: Stream, commits: Mapping[str, Sequence[CurateCommit]]) -> FactEngine:
         """The one that fits the rows of so many commits of each source."""
         rows = sum(_rows(some) for some in commits.values())
-        engine = self.in_process if rows <= SMALL_ROWS else self.in_spark
+        engine = self.in_process if rows <= self.in_process_rows else self.in_spark
         told = "%s: prepared by %s, of %s curated rows (DuckDB takes up to %s)"
-        _log.debug(told, stream.name, engine.name, f"{rows:,}", f"{SMALL_ROWS:,}")
+        _log.debug(told, stream.name, engine.name, f"{rows:,}", f"{self.in_process_rows:,}")
         return engine
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ from deltalake.transaction import AddAction
 
 from conf.errors import LeaseError, PublishError
 from stores.delta import create_delta, open_delta
+from stores.partitioned import ROWS_A_GROUP, PartitionedFiles
 from stores.storage import Storage
 from transforms.calendar import microseconds
 
@@ -28,8 +29,7 @@ _WRITER = "etr"
 """Counts commits in the Delta log: of two that began on the same version, Delta lets one through."""
 _OURS = re.compile(r"part-(.+)-[0-9a-f]{32}\.parquet")
 _CLOCKS = ("_known_time", "_event_time")
-_ROWS_A_GROUP = 65_536
-_ROWS_IN_MEMORY = 4 * _ROWS_A_GROUP
+_ROWS_IN_MEMORY = 4 * ROWS_A_GROUP
 _ROWS_AT_ONCE = 65_536
 
 
@@ -62,7 +62,7 @@ def write_curated(
 
 
 class _Months:
-    """The files under way, and the rows of each that wait until they fill a row group."""
+    """The files under way, and what is told of each."""
 
     def __init__(self, storage: Storage, folder: str, schema: pa.Schema, run_id: str, stack: ExitStack) -> None:
         self._storage = storage
@@ -70,9 +70,7 @@ class _Months:
         self._folder = folder
         self._schema = schema
         self._stored = pa.schema([field for field in schema if field.name != PARTITION])
-        self._stack = stack
-        self._waiting: dict[str, list[pa.RecordBatch]] = {}
-        self._open: dict[str, tuple[pq.ParquetWriter, str]] = {}
+        self._files = PartitionedFiles(storage, self._new_path, stack, waiting=_ROWS_IN_MEMORY)
         self._rows: dict[str, int] = {}
         self._latest: dict[tuple[str, str], datetime] = {}  # by month and clock
 
@@ -81,31 +79,19 @@ class _Months:
         column = batch.column(PARTITION)
         for month in pc.unique(column).to_pylist():
             mine = batch.filter(pc.equal(column, month)).select(self._stored.names).cast(self._stored)
-            self._waiting.setdefault(month, []).append(mine)
-            if _count(self._waiting[month]) >= _ROWS_A_GROUP:
-                self._write(month)
-        while sum(map(_count, self._waiting.values())) > _ROWS_IN_MEMORY:
-            self._write(max(self._waiting, key=lambda month: _count(self._waiting[month])))
+            self._files.add(month, pa.Table.from_batches([mine]))
+            self._rows[month] = self._rows.get(month, 0) + len(mine)
+            for clock in (name for name in _CLOCKS if name in mine.schema.names):
+                latest = pc.max(mine[clock]).as_py()
+                if latest is not None:
+                    self._latest[month, clock] = max(latest, self._latest.get((month, clock), latest))
 
     def close(self) -> list[CuratedFile]:
-        for month in sorted(self._waiting):
-            self._write(month)
-        self._stack.close()
-        return [self._file(month, path) for month, (_, path) in sorted(self._open.items())]
+        self._files.close()
+        return [self._file(month, path.removeprefix(f"{self._folder}/")) for month, path in sorted(self._files.paths.items())]
 
-    def _write(self, month: str) -> None:
-        if month not in self._open:
-            path = f"{PARTITION}={month}/part-{self._run_id}-{uuid.uuid4().hex}.parquet"
-            stream = self._stack.enter_context(self._storage.open_output(f"{self._folder}/{path}"))
-            writer = self._stack.enter_context(pq.ParquetWriter(stream, self._stored, compression="zstd"))
-            self._open[month] = (writer, path)
-        rows = pa.Table.from_batches(self._waiting.pop(month), self._stored)
-        self._open[month][0].write_table(rows)
-        self._rows[month] = self._rows.get(month, 0) + len(rows)
-        for clock in (name for name in _CLOCKS if name in rows.column_names):
-            latest = pc.max(rows[clock]).as_py()
-            if latest is not None:
-                self._latest[month, clock] = max(latest, self._latest.get((month, clock), latest))
+    def _new_path(self, month: str) -> str:
+        return f"{self._folder}/{PARTITION}={month}/part-{self._run_id}-{uuid.uuid4().hex}.parquet"
 
     def _file(self, month: str, path: str) -> CuratedFile:
         stored = self._storage.stat(f"{self._folder}/{path}")
@@ -118,10 +104,6 @@ def run_of(path: str) -> str | None:
     """The run that wrote a file, by its name; None for a file that others wrote, such as a compaction."""
     match = _OURS.fullmatch(path.rpartition("/")[2])
     return match[1] if match else None
-
-
-def _count(batches: Sequence[pa.RecordBatch]) -> int:
-    return sum(batch.num_rows for batch in batches)
 
 
 def commit_curated(storage: Storage, table: str, files: Iterable[CuratedFile], schema: pa.Schema, told: Mapping[str, str]) -> int:

@@ -9,6 +9,7 @@ tests/jobs/test_fact_engines.py, ranges and restatement in tests/jobs/test_days.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -133,7 +134,7 @@ def _session(spark: SparkSession, path: Way) -> Iterator[None]:
     settings = {"spark.sql.ansi.enabled": str(path.ansi).lower(), "spark.sql.shuffle.partitions": str(path.tasks)}
     before = {name: spark.conf.get(name) for name in settings}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobs.prepare_facts.SMALL_ROWS", -1 if path.by_spark else 10**9)
+        patch.setattr("jobs.prepare_facts.rows_in_process", lambda spark: -1 if path.by_spark else math.inf)
         patch.setattr("jobs.answer_buckets.tasks_of", lambda task, _: min(task.buckets, path.tasks))
         for name, value in settings.items():
             spark.conf.set(name, value)

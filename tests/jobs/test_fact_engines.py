@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,14 +19,15 @@ from deltalake import write_deltalake
 from conf.catalogue import Catalogue
 from conf.specs import FeatureGroup, UnionSource
 from jobs.fact_engines import ByDuckDB, BySpark
-from jobs.prepare_facts import Preparer
+from jobs.prepare_facts import SMALL_ROWS, Preparer, rows_in_process
 from stores.facts import BucketReader, FactTable, Layer
 from stores.lake import CurateCommit, CuratedTable, Lake
 from stores.storage import LocalStorage
 from tests.histories import DAYS, batch
 from tests.random_groups import SOURCES
-from transforms.curated import curated_table
-from transforms.fact_sql import each_row_stands_alone, key_columns
+from transforms import prepare_duckdb
+from transforms.curated import curated_arrow_schema, curated_table
+from transforms.fact_sql import each_row_stands_alone, key_columns, sorted_by
 from transforms.feature_group import Compiled, Stream, compile_groups
 
 BITS = 1
@@ -104,8 +110,8 @@ def test_both_engines_write_the_same_files_and_layers(spark, tmp_path, compiled,
     tables = {(e.name, s.name): table_of(tmp_path / e.name, s, compiled) for e in engines for s in streams}
     for engine in engines:
         for stream in streams:
-            facts = engine.everything(stream, BITS)
-            tables[engine.name, stream.name].add(facts, number=0, base=True, bucket_bits=BITS, curated={})
+            with engine.everything(stream, BITS) as facts:
+                tables[engine.name, stream.name].add(facts, number=0, base=True, bucket_bits=BITS, curated={})
     deliver(lake, deliveries, 1)
     engines = [ByDuckDB(compiled, lake), BySpark(compiled, lake, spark)]
     for engine in engines:
@@ -118,7 +124,7 @@ def test_both_engines_write_the_same_files_and_layers(spark, tmp_path, compiled,
             assert rows_of(ours, mine) == rows_of(theirs, other) != {}
         reader = BucketReader.of(ours, ours.layers())
         layered = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
-        assert layered == in_words(engines[0].everything(stream, BITS))
+        assert layered == everything(engines[0], stream)
 
 
 def test_where_each_row_stands_alone_only_new_rows_are_read(tmp_path, compiled, deliveries, monkeypatch):
@@ -128,17 +134,50 @@ def test_where_each_row_stands_alone_only_new_rows_are_read(tmp_path, compiled, 
     deliver(lake, deliveries, 0)
     tables = {stream.name: table_of(tmp_path / "facts", stream, compiled) for stream in alone}
     for stream in alone:
-        facts = ByDuckDB(compiled, lake).everything(stream, BITS)
-        tables[stream.name].add(facts, number=0, base=True, bucket_bits=BITS, curated={})
+        with ByDuckDB(compiled, lake).everything(stream, BITS) as facts:
+            tables[stream.name].add(facts, number=0, base=True, bucket_bits=BITS, curated={})
     deliver(lake, deliveries, 1)
     assert alone
     for stream in alone:
-        facts = ByDuckDB(compiled, lake).of_new_rows(stream, {source: ["r2"] for source in stream.sources}, BITS)
-        tables[stream.name].add(facts, number=1, base=False, bucket_bits=BITS, curated={})
+        with ByDuckDB(compiled, lake).of_new_rows(stream, {source: ["r2"] for source in stream.sources}, BITS) as facts:
+            tables[stream.name].add(facts, number=1, base=False, bucket_bits=BITS, curated={})
         assert tables[stream.name].layers()[-1].replaced is None
         reader = BucketReader.of(tables[stream.name], tables[stream.name].layers())
         layered = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
-        assert layered == in_words(ByDuckDB(compiled, lake).everything(stream, BITS))
+        assert layered == everything(ByDuckDB(compiled, lake), stream)
+
+
+@pytest.mark.parametrize("streams", ["with parents and payments", "alone"])
+def test_what_is_prepared_in_slices_is_what_is_prepared_at_once(tmp_path, compiled, deliveries, monkeypatch, streams):
+    """Of every stream the same rows in the same order, and the same files however few rows wait to be written together."""
+    lake = Lake(tmp_path / "lake")
+    deliver(lake, deliveries, 0)
+    deliver(lake, deliveries, 1)
+    slices: list[int] = []
+    cut = prepare_duckdb._slice
+    monkeypatch.setattr(prepare_duckdb, "_slice", lambda *given: (slices.append(given[-1]), cut(*given))[1])
+    monkeypatch.setattr("jobs.fact_engines.prepare_in_slices", partial(prepare_duckdb.prepare_in_slices, rows_a_slice=20))
+    monkeypatch.setattr("stores.facts._ROWS_WAITING", 10)
+    some = [stream for stream in compiled.streams.values() if bool(stream.parent) == (streams != "alone")]
+    for stream in some:
+        table = table_of(tmp_path / "facts", stream, compiled)
+        with ByDuckDB(compiled, lake).everything(stream, BITS) as facts:
+            table.add(facts, number=0, base=True, bucket_bits=BITS, curated={})
+        reader = BucketReader.of(table, table.layers())
+        found = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
+        rows = {name: lake.curated(name).batches(curated_arrow_schema(DELIVERED[name])).read_all() for name in stream.sources}
+        at_once = prepare_duckdb.in_buckets(prepare_duckdb.prepare(stream, rows, compiled.sources), BITS)
+        read = [name for name in at_once.column_names if name not in ("known", "key") and not name.startswith("key_")]
+        assert found == in_words(at_once.select(read))
+    assert some
+    assert min(slices) > 1
+
+
+def everything(engine: ByDuckDB, stream: Stream) -> list[str]:
+    with engine.everything(stream, BITS) as facts:
+        rows = pa.concat_tables(facts)
+    names = sorted_by([name for name in rows.column_names if name.startswith("key_")])
+    return in_words(rows.sort_by([(name, "ascending") for name in ("bucket", *names)]))
 
 
 def table_of(folder: Path, stream: Stream, compiled: Compiled) -> FactTable:
@@ -164,20 +203,27 @@ class Fake:
     def __init__(self, name: str) -> None:
         self.name, self.asked = name, 0
 
-    def everything(self, stream: Stream, bits: int) -> pa.Table:
+    @contextmanager
+    def everything(self, stream: Stream, bits: int) -> Iterator[Iterator[pa.Table]]:
         self.asked += 1
-        return pa.table({"bucket": pa.array([], pa.int32())})
+        yield iter(())
+
+
+@pytest.mark.parametrize(
+    ("master", "rows"), [("local[*]", math.inf), ("local[1]", math.inf), ("yarn", SMALL_ROWS), ("spark://a:7077", SMALL_ROWS)]
+)
+def test_on_one_machine_duckdb_prepares_any_number_of_rows(master, rows):
+    assert rows_in_process(SimpleNamespace(sparkContext=SimpleNamespace(master=master))) == rows
 
 
 @pytest.mark.parametrize(("most", "chosen"), [(30, "DuckDB"), (29, "Spark")])
 def test_duckdb_prepares_what_is_made_of_few_rows(tmp_path, compiled, monkeypatch, caplog, most, chosen):
     """Those of all its sources and commits together count, whatever is new of them."""
-    monkeypatch.setattr("jobs.prepare_facts.SMALL_ROWS", most)
     commits = [CurateCommit(number, f"r{number}", (), {"kept": 5}, None, ()) for number in range(2)]
     monkeypatch.setattr(CuratedTable, "commits", lambda table: commits)
     stream = next(stream for stream in compiled.streams.values() if len(stream.sources) == 3)
     duckdb, spark = Fake("DuckDB"), Fake("Spark")
     with caplog.at_level(logging.DEBUG, "jobs.prepare_facts"):
-        Preparer(compiled, Lake(tmp_path), duckdb, spark).prepare(stream, table_of(tmp_path, stream, compiled), BITS)
+        Preparer(compiled, Lake(tmp_path), duckdb, spark, most).prepare(stream, table_of(tmp_path, stream, compiled), BITS)
     assert {engine.name: engine.asked for engine in (duckdb, spark)} == {"DuckDB": 0, "Spark": 0} | {chosen: 1}
     assert caplog.messages == [f"{stream.name}: prepared by {chosen}, of 30 curated rows (DuckDB takes up to {most})"]

@@ -12,7 +12,7 @@ from conf.specs import FeatureGroup, Source
 from transforms.calendar import FOREVER, moment
 from transforms.curated import curated_table
 from transforms.feature_group import Compiled, compile_groups
-from transforms.prepare_duckdb import affected_keys, of_keys, prepare
+from transforms.prepare_duckdb import affected_keys, connect, of_keys, prepare, tables_of
 
 SOURCES = {
     source.name: source
@@ -221,6 +221,9 @@ def test_what_new_rows_touch(case, later, expected):
     for name, source in SOURCES.items():
         old, new = curated_table(source, first.get(name, ()), run="r1"), curated_table(source, later.get(name, ()), run="r2")
         tables[name] = type(old).from_batches([*old.to_batches(), *new.to_batches()], old.schema)
-    keys = affected_keys(stream, tables, SOURCES, {name: ["r2"] for name in SOURCES})
-    assert dict(zip(keys["key_0"].to_pylist(), keys["_known_before"].to_pylist(), strict=True)) == expected, case
-    assert set(of_keys(stream, tables, SOURCES, keys)["plans"]["plan"].to_pylist()) == set(expected)
+    with connect() as duck, tables_of(tables, duck) as named:
+        keys = affected_keys(stream, named, SOURCES, {name: ["r2"] for name in SOURCES}, duck)
+        assert dict(zip(keys["key_0"].to_pylist(), keys["_known_before"].to_pylist(), strict=True)) == expected, case
+        with of_keys(stream, named, SOURCES, keys, duck) as own:
+            prepared = duck.sql(f"select distinct plan from {own['plans'].name}").fetchall()
+    assert {plan for (plan,) in prepared} == set(expected)

@@ -36,9 +36,17 @@ def sorted_by(keys: Sequence[str]) -> list[str]:
 
 
 def facts_sql(
-    stream: Stream, sources: Mapping[str, Source], tables: Mapping[str, Table], dialect: Dialect, *, in_order: bool = False
+    stream: Stream,
+    sources: Mapping[str, Source],
+    tables: Mapping[str, Table],
+    dialect: Dialect,
+    *,
+    in_order: bool = False,
+    linked_only: bool = False,
 ) -> str:
     """SQL of a stream's facts, from curated tables with all versions; `in_order`: as `sorted_by` says.
+
+    `linked_only`: the own rows are some of many, so of other sources only what they are linked to is read.
 
     Rows out: one a fact and span of time in which its values hold: `clock`, `entity`, `at`, `known`, `valid_from`, `valid_until`,
     `holds_from`, `holds_until` (int64 microseconds UTC), the primary key (`key_0`, …), and the values of each clock (null on the
@@ -47,16 +55,18 @@ def facts_sql(
     A fact counts at T for `valid_from <= T < valid_until`. On a daily clock that says what is known, `at` how old the fact is (by
     its event), and it holds at the end t of a day for `holds_from < t` and not `holds_until < t`; elsewhere both are null.
     """
-    return _Facts(stream, sources, tables, dialect).query(in_order=in_order)
+    return _Facts(stream, sources, tables, dialect, linked_only=linked_only).query(in_order=in_order)
 
 
 class _Facts:
-    def __init__(self, stream: Stream, sources: Mapping[str, Source], tables: Mapping[str, Table], dialect: Dialect) -> None:
+    def __init__(
+        self, stream: Stream, sources: Mapping[str, Source], tables: Mapping[str, Table], dialect: Dialect, *, linked_only: bool
+    ) -> None:
         self.stream = stream
         self.sources = sources
         self.dialect = dialect
         self.steps = Steps(dialect)
-        self.rows = Rows(self.steps, tables, sources, needed_columns(stream, sources))
+        self.rows = Rows(self.steps, tables, sources, needed_columns(stream, sources), linked_only)
         self.keys = key_columns(stream, sources)
         self.types = {value.name: _STORED_TYPES[value.type] for values in stream.clocks.values() for value in values}
         several = stream.parent is not None and by_other_columns(stream.parent, self.rows)

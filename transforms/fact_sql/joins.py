@@ -27,9 +27,9 @@ def join_parent(rows: Rows, table: Table, parent: Parent, masks: tuple[str, ...]
     steps = rows.steps
     dialect = steps.dialect
     axes = (KNOWN, WORLD) if daily else (KNOWN,)
-    spans = _brought(rows, parent, masks, axes)
     links = {f"_link_{place}": f"({dialect.sql(sql)})" for place, (_, sql) in enumerate(parent.on)}
     keyed = steps.select(table, made=links, name="linked")
+    spans = _brought(rows.linked_to(keyed, parent.source, [column for column, _ in parent.on]), parent, masks, axes)
     on = " and ".join(f"_link_{place} = _on_{place}" for place in range(len(parent.on)))
     kept = [column for column in spans.columns if not column.startswith(("_on_", "_bring_"))]
     made = {}
@@ -127,7 +127,11 @@ def _with_children(rows: Rows, table: Table, settlement: Settlement, *, daily: b
     """Adds `_children`, the payments of each row, oldest first, with their spans; and `_due`. Row count unchanged."""
     steps = rows.steps
     dialect = steps.dialect
-    children = rows.read(settlement.source, (), settlement.masks, daily=daily)
+    links = {f"_link_{place}": f"({dialect.sql(sql)})" for place, (_, sql) in enumerate(settlement.on)}
+    links["_due"] = f"cast(({dialect.sql(settlement.due)}) as {_MONEY})"
+    keyed = steps.select(table, made=links, name="linked")
+    paying = rows.linked_to(keyed, settlement.source, [column for column, _ in settlement.on])
+    children = paying.read(settlement.source, (), settlement.masks, daily=daily)
     event, known = dialect.micros("_event_time"), dialect.micros("_known_time")
     keys = [column for column in children.columns if column.startswith(KEY)]
     fields = {
@@ -145,9 +149,6 @@ def _with_children(rows: Rows, table: Table, settlement: Settlement, *, daily: b
     told = steps.select(children, [], made, where=where, name="payment")
     names = [f"_on_{place}" for place in range(len(settlement.on))]
     grouped = steps.select(told, names, {"_children": dialect.gathered("_child")}, group_by=names, name="payments")
-    links = {f"_link_{place}": f"({dialect.sql(sql)})" for place, (_, sql) in enumerate(settlement.on)}
-    links["_due"] = f"cast(({dialect.sql(settlement.due)}) as {_MONEY})"
-    keyed = steps.select(table, made=links, name="linked")
     on = " and ".join(f"_link_{place} = _on_{place}" for place in range(len(settlement.on)))
     kept = [*table.columns, "_due", "_children"]
     return steps.select(keyed, kept, join=f" left join {grouped.name} on {on}", name="with_payments")

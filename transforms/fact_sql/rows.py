@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from conf.expressions.values import SPARK_TYPES
 from conf.specs import Source
@@ -26,13 +26,15 @@ def key_width(name: str, members: Sequence[Member], sources: Mapping[str, Source
 class Rows:
     """Makes the steps that read rows.
 
-    `tables`: the curated tables, with the columns that they have. `needed`: those of each that anything reads.
+    `tables`: the curated tables, with the columns that they have. `needed`: those of each that anything reads. `linked_only`: of
+    other sources only rows that own rows are linked to are read; it pays where the own rows are some of many.
     """
 
     steps: Steps
     tables: Mapping[str, Table]
     sources: Mapping[str, Source]
     needed: Mapping[str, Sequence[str]]
+    linked_only: bool = False
     known: dict[tuple[object, ...], Table] = field(default_factory=dict)
 
     def read(self, name: str, members: Sequence[Member], masks: Sequence[str], *, daily: bool) -> Table:
@@ -82,6 +84,22 @@ class Rows:
         until = f"coalesce(min({KNOWN[0]}) over w, {ALWAYS})"
         bounded = self.steps.select(rows, made={KNOWN[1]: until}, window=window, name=source.name)
         return self.steps.select(bounded, where=f"{KNOWN[0]} < {KNOWN[1]}", name=source.name)
+
+    def linked_to(self, links: Table, name: str, on: Sequence[str]) -> Rows:
+        """What reads of a source only rows whose columns `on` are `_link_0`, … of some row of `links`, in all their versions."""
+        if not self.linked_only:
+            return self
+        source, table = self.sources[name], self.tables[name]
+        quoted = self.steps.dialect.name
+        same = " and ".join(f"o.{quoted(column)} = k._link_{place}" for place, column in enumerate(on))
+        if source.version is not None:
+            found = f"select distinct {self.steps.names(source.key)} from {table.name} o semi join {links.name} k on {same}"
+            links = self.steps.add("linked_keys", f"({found})", source.key)
+            same = " and ".join(f"o.{quoted(column)} = k.{quoted(column)}" for column in source.key)
+        some = self.steps.add(
+            f"linked_{name}", f"(select o.* from {table.name} o semi join {links.name} k on {same})", table.columns
+        )
+        return replace(self, tables={**self.tables, name: some}, known={})
 
     def _union(self, members: Sequence[Member], masks: Sequence[str], *, daily: bool) -> Table:
         dialect = self.steps.dialect
