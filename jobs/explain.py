@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -18,8 +18,10 @@ from jobs.arguments import JobParser, load_settings_for
 from jobs.summary import Summary, run_job
 
 if TYPE_CHECKING:
+    from conf.catalogue import Catalogue
     from conf.settings import Settings
     from conf.specs import ColumnType
+    from conf.training_sets import TrainingSet
     from jobs.explained_number import Number
     from transforms.by_hand.columns import Explainer
     from transforms.by_hand.evidence import Explained
@@ -44,7 +46,7 @@ class Explanation:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = JobParser("explain", __doc__ or "", common=("env", "conf", "lake", "as_of", "set"))
-    parser.add_argument("group", metavar="GROUP", help="the feature group's name")
+    parser.add_argument("group", metavar="GROUP", help="the feature group's name; of a target, the training set's")
     parser.add_argument("identifier", metavar="ID", help="the record identifier")
     parser.add_argument("feature", metavar="FEATURE", help="the column's name")
     parser.add_argument("--online", action="store_true", help="of the record in the online store, instead of a snapshot")
@@ -86,11 +88,17 @@ def explain(arguments: Namespace, settings: Settings) -> Explanation:
     from transforms.training_sets import without_grace
 
     catalogue = load_catalogue(arguments.conf)
+    if arguments.training_set is not None and arguments.group == arguments.training_set:
+        return _explain_target(arguments, settings, catalogue)
     group = catalogue.group(arguments.group)
     if group.function:
         raise UsageError(f"{group.name} is made by the Python function {group.function}; its inputs can be explained, it can't")
     known = columns_of(group)
     if arguments.feature not in known:
+        name = arguments.training_set
+        if name is not None and arguments.feature in _targets(catalogue.training_set(name), catalogue):
+            way = f"etr explain {name} {arguments.identifier} {arguments.feature} --training-set {name}"
+            raise UsageError(f"{group.name} has no feature '{arguments.feature}'; it belongs to the target: {way}")
         nearest = did_you_mean(arguments.feature, known)
         raise UsageError(f"{group.name} has no feature '{arguments.feature}'{nearest}; etr features {group.name} lists them")
     compiled = compile_groups(catalogue, settings.time_zone).groups[group.name]
@@ -104,6 +112,33 @@ def explain(arguments: Namespace, settings: Settings) -> Explanation:
     knowing = catalogue if number.has_grace else without_grace(catalogue)
     explainer = Explainer(knowing, LakeLedgers(lake), number.entity, number.moment)
     return Explanation(number, column.words, compiled.version, column.type, _made_again(number, explainer))
+
+
+def _targets(spec: TrainingSet, catalogue: Catalogue) -> Collection[str]:
+    """What a training set is made to learn: the columns of a target of its own, or what its labels bring."""
+    from transforms.by_hand.columns import columns_of
+    from transforms.by_hand.targets import target_group
+
+    return [*spec.label_targets, *(columns_of(target_group(spec, spec.target, catalogue)) if spec.target else ())]
+
+
+def _explain_target(arguments: Namespace, settings: Settings, catalogue: Catalogue) -> Explanation:
+    """Of what a training set learns, with the training set's name in the place of the group's."""
+    from jobs.explained_target import find_target
+    from stores.evidence import LakeLedgers
+    from stores.lake import Lake
+    from transforms.by_hand.columns import Explainer
+    from transforms.by_hand.targets import knowing_today
+    from transforms.training_sets import compile_training_set
+
+    spec = catalogue.training_set(arguments.training_set)
+    lake = Lake(settings.lake, settings.s3)
+    number = find_target(arguments, settings, catalogue, spec, lake)
+    compiled = compile_training_set(spec, catalogue, settings.time_zone).rows.outcome
+    assert compiled is not None and number.period is not None
+    column = next(column for column in compiled.group.columns if column.name == number.feature)
+    explainer = Explainer(knowing_today(catalogue, number.group), LakeLedgers(lake), number.entity, number.period)
+    return Explanation(number, column.words, compiled.group.version, column.type, explainer.explain(number.group, number.feature))
 
 
 def _made_again(number: Number, explainer: Explainer) -> Explained:
@@ -160,6 +195,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         "as_of": number.moment.as_of.isoformat(),
         "cut_off": plain(number.moment.cut_off),
         "label_time": plain(number.label_time),
+        "period_end": plain(number.period.cut_off) if number.period else None,
         "definition": explanation.definition,
         "definition_version": explanation.definition_version,
         "where": number.where,

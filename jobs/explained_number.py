@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from conf.specs import FeatureGroup
     from conf.training_sets import TrainingSet
     from stores.lake import Lake
+    from stores.training_sets import TrainingSetVersion
 
 NAMED = 5
 """Labels that an error names."""
@@ -28,7 +29,7 @@ class Number:
     """A number that was computed, and as of when. `where`: in which snapshot, record or training set it stands.
 
     `label_time`: of the label whose number it is; None of a snapshot's. `has_grace`: whether what became known within a source's
-    grace after T was known. `remedy`: how it is computed anew.
+    grace after T was known. `remedy`: how it is computed anew. `period`: of a target, the end of what it looks at, from T on.
     """
 
     group: FeatureGroup
@@ -40,6 +41,7 @@ class Number:
     remedy: str
     label_time: datetime | None = None
     has_grace: bool = True
+    period: Moment | None = None
 
     @property
     def when(self) -> str:
@@ -48,6 +50,8 @@ class Number:
         if self.label_time is None:
             return told
         label = f"for the label of {text_of(self.label_time)}"
+        if self.period is not None:
+            return f"{label}, from {text_of(self.moment.cut_off)} until {text_of(self.period.cut_off)}"
         return f"{label}, {told}" if self.has_grace else f"{label}, to the microsecond"
 
 
@@ -120,7 +124,33 @@ def _in_record(arguments: Namespace, settings: Settings, group: FeatureGroup) ->
     )
 
 
-def _in_training_set(arguments: Namespace, settings: Settings, spec: TrainingSet, group: FeatureGroup, lake: Lake) -> Number:
+@dataclass(frozen=True)
+class TrainingRow:
+    """A label's row of a training set, and as of when it was made."""
+
+    made: TrainingSetVersion
+    values: Mapping[str, Any]
+    moment: Moment
+    has_grace: bool
+
+    @property
+    def label_time(self) -> datetime:
+        found: datetime = self.values["label_time"]
+        return found.astimezone(UTC)
+
+    @property
+    def where(self) -> str:
+        return f"training set {self.made.name}, version {self.made.version} of run {self.made.run_id}"
+
+    @property
+    def remedy(self) -> str:
+        return f"etr training_set {self.made.name} makes it anew"
+
+
+def find_training_row(
+    arguments: Namespace, settings: Settings, spec: TrainingSet, lake: Lake, group: FeatureGroup | None = None
+) -> TrainingRow:
+    """The row of the label that is asked for. Raises UsageError and InputError for what isn't there; for a `group`, too."""
     from stores.evidence import training_rows
     from stores.training_sets import TrainingSetTable
 
@@ -130,26 +160,31 @@ def _in_training_set(arguments: Namespace, settings: Settings, spec: TrainingSet
     made = TrainingSetTable(lake.storage, spec.name).current()
     if made is None:
         raise InputError(f"training set {spec.name}: not made yet in {settings.lake}; run etr training_set {spec.name}")
-    if group.name not in made.groups:
+    if group is not None and group.name not in made.groups:
         raise InputError(f"training set {spec.name} takes nothing of {group.name}; its groups: {', '.join(made.groups)}")
     rows = training_rows(lake.storage, made, spec.record_identifier, arguments.identifier)
     row = _row_of_label(arguments, spec, rows, spec.labels.zone or settings.time_zone)
-    if arguments.feature not in row:
-        taken = [name for name in _features_of(group) if name in row]
-        raise InputError(f"training set {spec.name} has no '{arguments.feature}'; of {group.name} it takes: {', '.join(taken)}")
-    to_the_microsecond = spec.grain == "event"
-    cut_off = row["cut_off"].astimezone(UTC)
     zone = settings.time_zone
+    if spec.grain == "event":
+        return TrainingRow(made, row, Moment.to_the_microsecond(row["cut_off"].astimezone(UTC), zone), has_grace=False)
+    return TrainingRow(made, row, Moment.end_of(row["as_of"], zone), has_grace=True)
+
+
+def _in_training_set(arguments: Namespace, settings: Settings, spec: TrainingSet, group: FeatureGroup, lake: Lake) -> Number:
+    found = find_training_row(arguments, settings, spec, lake, group)
+    if arguments.feature not in found.values:
+        taken = [name for name in _features_of(group) if name in found.values]
+        raise InputError(f"training set {spec.name} has no '{arguments.feature}'; of {group.name} it takes: {', '.join(taken)}")
     return Number(
         group,
         arguments.feature,
         arguments.identifier,
-        Moment.to_the_microsecond(cut_off, zone) if to_the_microsecond else Moment.end_of(row["as_of"], zone),
-        row[arguments.feature],
-        f"training set {spec.name}, version {made.version} of run {made.run_id}",
-        f"etr training_set {spec.name} makes it anew",
-        row["label_time"].astimezone(UTC),
-        not to_the_microsecond,
+        found.moment,
+        found.values[arguments.feature],
+        found.where,
+        found.remedy,
+        found.label_time,
+        found.has_grace,
     )
 
 

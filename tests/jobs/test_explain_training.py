@@ -38,6 +38,26 @@ SETS: tuple[dict[str, Any], ...] = (
         "features": {"customer_plans": ["plan_count"]},
         "grain": "event",
     },
+    {
+        "name": "by_target",
+        "record_identifier": "customer_id",
+        "features": {"customer_plans": ["plan_count"]},
+        "target": {
+            "horizon": "3d",
+            "inputs": [
+                {
+                    "source": "plans",
+                    "aggregates": [
+                        {"name": "more_plans", "op": "count", "where": "amount < 100"},
+                        {"name": "more_amount", "op": "sum", "of": "amount"},
+                        {"name": "more_known", "op": "max", "of": "_known_time", "internal": True},
+                    ],
+                }
+            ],
+            "derived": [{"name": "is_more", "expr": "more_amount > 20"}],
+        },
+        "labels": {"targets": {"target": "number"}},
+    },
     {"name": "unmade", "record_identifier": "customer_id", "features": {"customer_plans": "all"}},
 )
 
@@ -58,7 +78,7 @@ def made(spark, tmp_path_factory) -> tuple[str, ...]:
     labels.write_text(LABELS)
     common = ("--conf", str(conf), "--lake", str(folder / "lake"))
     assert curate.main([*common, "--raw", str(folder / "raw")]) == 0
-    for name in ("by_day", "by_event"):
+    for name in ("by_day", "by_event", "by_target"):
         assert training_set.main([name, *common, "--labels", str(labels), "--as-of", "2025-09-30"]) == 0
     return common
 
@@ -109,6 +129,43 @@ def test_what_was_known_when_is_told(capsys, made, tmp_path):
     assert heading in seen and heading in page.read_text() and "training set by_day, version " in seen
 
 
+@pytest.mark.parametrize(
+    ("entity", "target", "value"),
+    [
+        ("ann", "more_plans", 0),
+        ("ann", "more_amount", "160.00"),
+        ("ann", "is_more", True),
+        ("bob", "more_plans", 0),
+        ("bob", "is_more", False),
+        ("carl", "more_amount", "0.00"),
+    ],
+)
+def test_a_target_is_made_again_from_what_happened_in_its_period(capsys, made, entity, target, value):
+    label = ("--label", AT) if entity == "ann" else ()
+    code, told, _ = explained(
+        capsys, made, "by_target", entity, target, "--training-set", "by_target", *label, "--format", "json"
+    )
+    assert (code, told["value"], told["recomputed"], told["equal"]) == (0, value, value, True)
+    assert (told["as_of"], told["cut_off"], told["period_end"]) == ("2025-09-20", "2025-09-20T16:00:00Z", "2025-09-23T16:00:00Z")
+
+
+def test_what_counts_for_a_target_and_what_does_not(capsys, made, tmp_path):
+    page = tmp_path / "page.html"
+    ann = ("by_target", "ann", "more_plans", "--training-set", "by_target", "--label", AT)
+    _, told, _ = explained(capsys, made, *ann, "--format", "json", "--page", str(page))
+    before = "outside the window: {} is before its start at 2025-09-20T16:00:00Z"
+    assert {row["key"]: row["reason"] for row in told["rows"]} == {
+        "p1": before.format("2025-08-20T02:00:00Z"),
+        "p2": before.format("2025-09-20T02:00:00Z"),
+        "late": before.format("2025-09-20T15:00:00Z"),
+        "at T": "filtered: not amount < 100",
+    }
+    _, told, seen = explained(capsys, made, *ann[:2], "more_amount", *ann[3:])
+    heading = "by_target.more_amount of ann, for the label of 2025-09-21T02:00:00Z, from 2025-09-20T16:00:00Z until 2025-09-23T16:00:00Z"
+    assert heading in seen.replace("\n", " ") and "training set by_target, version " in seen
+    assert heading.replace("more_amount", "more_plans") in page.read_text()
+
+
 def test_without_a_row_of_the_spine_it_is_null(capsys, made):
     """Bob has a fee and ann hasn't; of carl, whose only label needs no naming, nothing is known."""
     for entity, feature in (("ann", "fee_sum_30d"), ("carl", "fee_sum_30d")):
@@ -122,7 +179,7 @@ def test_without_a_row_of_the_spine_it_is_null(capsys, made):
     ("arguments", "code", "message"),
     [
         ("customer_plans ann plan_count_7d --training-set by_dya", 2,
-         "no training set named 'by_dya' (did you mean 'by_day'?); known: by_day, by_event, unmade"),
+         "no training set named 'by_dya' (did you mean 'by_day'?); known: by_day, by_event, by_target, unmade"),
         ("customer_plans ann plan_count_7d --training-set unmade", 1, "training set unmade: not made yet in "),
         ("customer_fees ann fee_sum_30d --training-set by_event", 1,
          "training set by_event takes nothing of customer_fees; its groups: customer_plans"),
@@ -131,6 +188,16 @@ def test_without_a_row_of_the_spine_it_is_null(capsys, made):
         ("customer_plans zoe plan_count_7d --training-set by_day", 1, "training set by_day has no label of customer_id 'zoe'"),
         ("customer_plans ann plan_count_7d --training-set by_day", 2, "training set by_day has 2 labels of customer_id 'ann'; say which: "
          "--label TIME, one of 2025-09-21T02:00:00Z, 2025-09-21T02:00:00.000001Z"),
+        ("by_target ann more_plan --training-set by_target --label " + AT, 2, "the target of training set by_target has no column 'more_plan' "
+         "(did you mean 'more_plans'?); its columns: more_plans, more_amount, more_known, is_more"),
+        ("by_target ann more_known --training-set by_target --label " + AT, 2,
+         "by_target: 'more_known' is internal, so that no training row holds it; explain what is made of it"),
+        ("by_target bob target --training-set by_target", 1, "training set by_target: 'target' came with the labels, as it stands in their "
+         "row 4; what is made from ledgers can be made again, that can't"),
+        ("by_day bob plan_count_7d --training-set by_day", 2,
+         "training set by_day defines no target, its labels bring it; explain a feature of a group instead"),
+        ("customer_plans bob more_plans --training-set by_target", 2, "customer_plans has no feature 'more_plans'; it belongs to the target: "
+         "etr explain by_target bob more_plans --training-set by_target"),
         ("customer_plans bob plan_count_7d --training-set by_day --label 2025-09-22", 1, "training set by_day has no label of customer_id "
          "'bob' at 2025-09-21T16:00:00Z; those that are there: 2025-09-20T16:00:00Z"),
         ("customer_plans bob plan_count_7d --training-set by_day --label yesterday", 2,

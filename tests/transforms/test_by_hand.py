@@ -11,10 +11,16 @@ import pytest
 
 from conf.catalogue import Catalogue
 from conf.specs import FeatureGroup, Source, UnionSource
+from conf.training_sets import TrainingSet
 from tests.conformance.cases import Case, load_cases, read_like
+from tests.histories import DAYS, batch
 from tests.oracle import disagreements
+from tests.training import DAY, compiled, training_rows
+from tests.transforms.test_training_rows import SMALL, SPEC, TARGET, random_labels, with_grace
+from tests.transforms.test_training_rows import target_group as histories_like
 from transforms.by_hand.columns import Explainer, columns_of
 from transforms.by_hand.moments import Moment
+from transforms.by_hand.targets import knowing_today, period_of, target_group
 from transforms.training_sets import without_grace
 
 CASES = [case for case in load_cases() if case.now is None]
@@ -75,3 +81,32 @@ def test_numbers_made_again_are_those_worked_out_by_hand(case):
         actual[entity] = told
         expected[entity] = {name: read_like(told[name], columns[name]) for name in told}
     assert disagreements(expected, actual) == []
+
+
+@pytest.mark.parametrize("moment", [0, 1, 6])
+@pytest.mark.parametrize("grain", ["day", "event"])
+def test_a_target_made_again_is_what_the_engine_made(moment, grain):
+    """On random histories, with today's knowledge of what happened from T to the end of the period."""
+    sources = with_grace(0)
+    spec = TrainingSet.model_validate({**SPEC, "grain": grain, "features": {"small": ["plans"]}, "target": TARGET})
+    as_of, zone = DAYS[moment]
+    rows, _ = batch(sources, histories_like("30d"), as_of=as_of, zone=zone, cases=12, seed=40 + moment)
+    entities = sorted({row["customer_id"] for row in rows["customers"]})
+    found = training_rows(
+        compiled(spec, sources, [SMALL], zone), rows, random_labels(entities, as_of - 12 * DAY, zone, seed=moment)
+    )
+    catalogue = Catalogue(dict(sources), {SMALL.name: SMALL})
+    group = target_group(spec, spec.target, catalogue)
+    ledgers = RowsInMemory(sources, rows)
+    seen = set()
+    for label, row in found.items():
+        period = period_of(spec.target, row["as_of"], row["cut_off"], zone)
+        explainer = Explainer(knowing_today(catalogue, group), ledgers, label.entity, period)
+        told = {name: explainer.explain(group, name) for name in ("late", "unpaid_at_end", "most_unpaid", "attempts", "is_heavy")}
+        assert {name: row[name] for name in told} == {name: one.value for name, one in told.items()}, label
+        seen |= {(name, bool(row[name])) for name in told}
+        reasons = {
+            reason.partition(" ")[0] for one in told.values() for reason in (e.reason for e in one.all_evidence()) if reason
+        }
+        seen |= {reason for reason in reasons if reason in ("outside", "after")}
+    assert {"outside", "after", ("late", True), ("late", False), ("attempts", True), ("is_heavy", True)} <= seen

@@ -114,7 +114,9 @@ def explain_daily(
 
 
 def _days(spec: Daily, window: Window | None, lag: int, began: date | None, moment: Moment) -> Iterator[date]:
-    """The points of the window; a lifetime begins with the entity's first event."""
+    """The points of the window; a lifetime begins with the entity's first event, a target's period with the day of T."""
+    if window is None and moment.since:
+        return _between(local_day(moment.since, moment.zone), moment.as_of, spec)
     if window is None or window.kind == "lifetime":
         last = moment.as_of - lag * DAY
         return _between(began or last + DAY, last, spec)

@@ -76,6 +76,8 @@ def explain_window(feature: WindowFeature, reader: InputReader, entity: str, mom
     every = counting(of_value(facts, spec, feature.by_value))
     ahead = isinstance(spec, Aggregate) and spec.ahead
     start, end = bounds(feature.window, moment.as_of, moment.zone, cut_off=moment.cut_off, lag=feature.lag, ahead=ahead)
+    if moment.since and feature.window is None and isinstance(spec, Aggregate):
+        start = moment.since
     facts = [_in_window(fact, start, end) for fact in facts]
     if spec.newest_per:
         facts = newest_only(facts, spec.newest_per)

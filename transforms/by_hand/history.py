@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from conf.specs import Source
 from transforms.by_hand.rows import Row
+from transforms.by_hand.windows import END
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,15 @@ def _too_late(row: Row, source: Source, cut_off: datetime) -> str:
     known = row.get("_known_time")
     if known is None and source.known_time is not None:
         return "not yet known: it has no known time"
-    if known is not None and known > cut_off + source.grace:
+    if known is not None and known > _knowable_until(cut_off, source.grace):
         grace = f" and the grace of {source.grace}" if source.grace else ""
         return f"not yet known: it became known at {text_of(known)}, after the cut-off{grace}"
     return ""
+
+
+def _knowable_until(cut_off: datetime, grace: timedelta) -> datetime:
+    """T + grace; the end of time for a grace that never ends, as knowledge of today has it."""
+    return END if grace > END - cut_off else cut_off + grace
 
 
 def settle_mutable(row: Row, source: Source, *, moment: datetime) -> Row:

@@ -12,11 +12,15 @@ MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Moment:
-    """As-of day, cut-off T and the zone of local days. T is the midnight that ends the day, or a moment of it."""
+    """As-of day, cut-off T and the zone of local days. T is the midnight that ends the day, or a moment of it.
+
+    `since`: where windows begin that the definition leaves open, as those of a target's period; None is all history.
+    """
 
     as_of: date
     cut_off: datetime
     zone: str
+    since: datetime | None = None
 
     @classmethod
     def end_of(cls, as_of: date, zone: str) -> Moment:
