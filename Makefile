@@ -14,7 +14,7 @@ PAGES := catalogue expressions operations
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -q --disable-pip-version-check
 
-.PHONY: help setup run test test-cluster check schema docs package test-real mutate study sample clean lock page-catalogue page-expressions page-operations
+.PHONY: help setup run test test-cluster jdk check schema docs package test-real mutate study sample clean lock page-catalogue page-expressions page-operations
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -58,11 +58,13 @@ sample: setup ## Make the sample data in raw/ again (SAMPLE_ARGS="--customers 50
 test: setup ## Pass the tests (ARGS="-k windows")
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
 
-test-cluster: setup package .venv/.cluster ## Run the main job over a real S3, on a standalone Spark and on YARN, and make things go wrong (needs a JDK 17)
+test-cluster: setup jdk package .venv/.cluster ## Run the main job over a real S3, on a standalone Spark and on YARN, and make things go wrong (needs a JDK 17)
+	@$(BIN)/python -m pytest tests/cluster --cluster $(ARGS)
+
+jdk: setup
 	@if ! $(BIN)/python -c 'import sys; from jobs.java import find_java_home; sys.exit(not (find_java_home() / "bin" / "javac").exists())'; then \
 	  echo "test-cluster: a JDK 17 is needed, to compile Hadoop's mini cluster, and this machine has only a runtime. Install one (Debian, Ubuntu: apt-get install openjdk-17-jdk-headless) and set JAVA_HOME to its folder" >&2; exit 1; \
 	fi
-	@$(BIN)/python -m pytest tests/cluster --cluster $(ARGS)
 
 # An environment for the cluster's machines: what a run needs, less PySpark and its Delta, which a cluster brings.
 .venv/.cluster: .venv/.installed requirements/cluster.lock requirements/runtime.lock
@@ -71,7 +73,8 @@ test-cluster: setup package .venv/.cluster ## Run the main job over a real S3, o
 	awk '/^[a-z]/ {keep = !/^(pyspark|delta-spark|py4j)==/} keep' requirements/runtime.lock > .venv/cluster/runtime.lock && \
 	$(PIP) install --require-hashes -r requirements/cluster.lock && \
 	.venv/cluster/bin/python -m pip -q --disable-pip-version-check install --no-deps --require-hashes -r .venv/cluster/runtime.lock && \
-	$(BIN)/venv-pack -q -f -p .venv/cluster -o .venv/cluster_environment.tar.gz --compress-level 1 && \
+	$(BIN)/venv-pack -q -f -p .venv/cluster -o .venv/cluster_environment.tar.gz --compress-level 1 \
+	  --exclude '*/site-packages/*/tests/*' --exclude '*/site-packages/pip/*' && \
 	rm -rf .venv/cluster && touch $@
 
 test-real: setup ## Run the main job on real data and meet its ground truth (DATA=DIR)

@@ -7,10 +7,11 @@ import io
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from importlib.util import find_spec
 from itertools import count
@@ -33,9 +34,12 @@ from stores.storage import Storage, open_storage
 from tests.cluster.servers import SeaweedFS, Standalone, Yarn
 
 AS_OF = "2025-09-30"
-GROUPS = ("account_conduct", "customer_bnpl", "customer_payment")
+GROUPS = ("account_payment", "plan_payment")  # of two kinds of entity: one online and offline, one offline only
+ENTITIES = ("account_id", "plan_id")
+ASKED = ("--as-of", AS_OF, "--groups", ",".join(GROUPS))
 BUCKET = "etr"
 ROOT = Path(__file__).resolve().parents[2]
+QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a run is short: half the CPU of Java's defaults
 _numbers = count()
 
 
@@ -110,7 +114,7 @@ class Run:
 
 def run_here(*arguments: str) -> Run:
     """The main job as `python -m jobs.pipeline` of this checkout, in local mode."""
-    command = [sys.executable, "-m", "jobs.pipeline", "--as-of", AS_OF, *arguments]
+    command = [sys.executable, "-m", "jobs.pipeline", *ASKED, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return ended(done.returncode, done.stdout, done.stderr)
 
@@ -125,7 +129,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample's files."""
     folder = tmp_path_factory.mktemp("raw")
     with contextlib.redirect_stdout(io.StringIO()):
-        assert sample.main(["--customers", "120", "--years", "1", "--to", str(folder)]) == 0
+        assert sample.main(["--customers", "200", "--years", "1", "--to", str(folder)]) == 0
     return folder
 
 
@@ -147,13 +151,13 @@ class Made:
     offline: Mapping[str, int]
 
 
-def made(lake: Lake, run: Run, groups: tuple[str, ...] = GROUPS) -> Made:
+def made(lake: Lake, run: Run) -> Made:
     """Read back without Spark: every row of each snapshot, and how many the ledgers and the offline store have."""
     ledgers = {name: lake.curated(name).dataset().count_rows() for name in _sources(run)}  # type: ignore[union-attr]
     return Made(
-        {group: snapshot_rows(lake.storage, group) for group in groups},
+        {group: snapshot_rows(lake.storage, group) for group in GROUPS},
         ledgers,
-        {group: offline_rows(lake, group) for group in groups},
+        {group: offline_rows(lake, group) for group in GROUPS},
     )
 
 
@@ -213,8 +217,6 @@ class InS3:
     raw: str
     settings: S3Settings
     feature_store: str
-    groups: tuple[str, ...] = ()
-    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lake(self) -> Lake:
@@ -231,11 +233,9 @@ class InS3:
             "offline_store.region": "ap-southeast-5",
             "personal_data.development_key": "for-sample-data-only",
             "spark.shuffle_partitions": "4",
-            **self.more,
         }
-        chosen = ["--groups", ",".join(self.groups)] if self.groups else []
         settings = [text for key, value in told.items() for text in ("--set", f"{key}={value}")]
-        return ["--raw", self.raw, "--lake", self.uri, *chosen, *settings]
+        return ["--raw", self.raw, "--lake", self.uri, *settings]
 
 
 @pytest.fixture
@@ -258,14 +258,15 @@ class Packed:
 
 
 @pytest.fixture(scope="session")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Packed]:
     code, environment = ROOT / "dist" / "etr_code.zip", ROOT / ".venv" / "cluster_environment.tar.gz"
     for path in (code, environment):
         if not path.exists():
             raise EnvironmentProblem(f"{path} isn't there; make test-cluster builds it")
     unpacked = tmp_path_factory.mktemp("environment")
     subprocess.run(["tar", "-xzf", environment, "-C", unpacked], check=True)
-    return Packed(code, environment, unpacked / "bin" / "python")
+    yield Packed(code, environment, unpacked / "bin" / "python")
+    shutil.rmtree(unpacked)  # a gigabyte
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,8 @@ class Submit:
     environ: Mapping[str, str]
     folder: Path
 
-    def command(self, where: list[str], options: Mapping[str, str], arguments: list[str]) -> list[str]:
+    def command(self, where: list[str], options: Mapping[str, str], arguments: list[str], *, packed: bool = True) -> list[str]:
+        """`packed`: each process unpacks its own environment; else all use the one that lies on this machine."""
         jars = [*fetched(DELTA, self.java_home), *fetched(S3A, self.java_home)]
         script = self.folder / "pipeline.py"
         script.write_bytes((ROOT / "jobs" / "pipeline.py").read_bytes())
@@ -287,15 +289,18 @@ class Submit:
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.memory": "1g",
             "spark.executor.memory": "1g",
+            "spark.driver.extraJavaOptions": QUICK_START,
+            "spark.executor.extraJavaOptions": QUICK_START,
             "spark.ui.enabled": "false",
-            "spark.pyspark.python": "./environment/bin/python",
+            "spark.pyspark.python": "./environment/bin/python" if packed else str(self.packed.python),
             "spark.executorEnv.SPARK_LOCAL_IP": "127.0.0.1",
             **options,
         }
         settings = [text for key, value in conf.items() for text in ("--conf", f"{key}={value}")]
-        files = ["--py-files", str(self.packed.code), "--archives", f"{self.packed.environment}#environment"]
+        environment = ["--archives", f"{self.packed.environment}#environment"] if packed else []
         submit = [str(self.spark_home / "bin" / "spark-submit"), *where, "--jars", ",".join(map(str, jars))]
-        return [*submit, *files, *settings, str(script), "--env", "yarn", "--as-of", AS_OF, *arguments]
+        code = ["--py-files", str(self.packed.code)]
+        return [*submit, *code, *environment, *settings, str(script), "--env", "yarn", *ASKED, *arguments]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -84,6 +86,7 @@ class SeaweedFS:
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self.settings = S3Settings(endpoint=f"http://{HOST}:{free_port()}", region=REGION, path_style=True)
+        self.metrics = f"http://{HOST}:{free_port()}/metrics"
         self._folder, self._environ = folder, dict(environ)
         self._process: Process | None = None
         folder.mkdir()
@@ -96,7 +99,7 @@ class SeaweedFS:
         self.kill()
 
     def start(self) -> None:
-        port = str(self.settings.endpoint).rpartition(":")[2]
+        port, metrics = (urlsplit(address).port for address in (str(self.settings.endpoint), self.metrics))
         program = Path(sys.executable).with_name("weed")
         options = {
             "dir": self._folder,
@@ -105,6 +108,7 @@ class SeaweedFS:
             "s3.port": port,
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
+            "metricsPort": metrics,
             "master.port": free_port(),
             "volume.port": free_port(),
             "filer.port": free_port(),
@@ -159,10 +163,12 @@ class Standalone:
     def __exit__(self, *problem: object) -> None:
         for process in reversed(self._processes):
             process.kill()
+        kill_all_in(self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)  # environments that executors unpacked
 
     def executors(self) -> list[int]:
         """The process numbers of the executors that run now."""
-        return [pid for pid, command in commands() if "CoarseGrainedExecutorBackend" in command and str(self._folder) in command]
+        return [pid for pid, command in processes_in(self._folder) if "CoarseGrainedExecutorBackend" in command]
 
     def _start(self, name: str, kind: str, *arguments: str) -> Process:
         command = [self._spark_class, f"org.apache.spark.deploy.{kind.lower()}.{kind}", *arguments]
@@ -202,23 +208,36 @@ class Yarn:
     def __exit__(self, *problem: object) -> None:
         if self._process is not None:
             self._process.kill()
-        for pid, command in commands():  # containers are groups of their own
-            if str(self._folder) in command:
-                os.kill(pid, signal.SIGKILL)
+        kill_all_in(self._folder)  # containers are groups of their own
+        shutil.rmtree(self._folder, ignore_errors=True)  # environments that they unpacked
+
+    def printed(self) -> str:
+        """What the containers wrote to stdout."""
+        return "".join(path.read_text(errors="replace") for path in self._written("stdout"))
 
     def logs(self) -> str:
-        """What the containers said, each under its file's name."""
-        found = sorted(path for path in self._folder.rglob("std*") if path.is_file())
-        return "\n".join(f"--- {path.parent.name}/{path.name}\n{path.read_text(errors='replace')[-4000:]}" for path in found)
+        """The end of what each container wrote to stderr, under its name."""
+        return "\n".join(
+            f"--- {path.parent.name}\n{path.read_text(errors='replace')[-4000:]}" for path in self._written("stderr")
+        )
+
+    def _written(self, name: str) -> list[Path]:
+        return sorted(self._folder.glob(f"target/**/*-logDir-*/*/*/{name}"))
 
 
-def commands() -> list[tuple[int, str]]:
-    """The number and command line of every process of this machine."""
+def kill_all_in(folder: Path) -> None:
+    for pid, _ in processes_in(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def processes_in(folder: Path) -> list[tuple[int, str]]:
+    """The number and command of every process that runs in the folder or names it."""
     found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                found.append((int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")))
-            except OSError:
-                continue  # ended meanwhile
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):  # ended meanwhile
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if str(folder) in command or (process / "cwd").readlink().is_relative_to(folder):
+                    found.append((int(process.name), command))
     return found

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,8 +22,9 @@ from conf.settings import S3Settings
 from stores.curated_files import PARTITION, commit_curated, write_curated
 from stores.delta import open_delta
 from stores.lease import Lease, hold
+from stores.snapshots import SnapshotTable
 from stores.storage import Storage, open_storage
-from tests.cluster.conftest import BUCKET, GROUPS, InS3, Made, Run, ended, made, strays
+from tests.cluster.conftest import BUCKET, ENTITIES, GROUPS, InS3, Made, Run, ended, made, strays
 from tests.cluster.servers import Process, wait_until
 
 SCHEMA = pa.schema([("id", pa.string()), (PARTITION, pa.string())])
@@ -39,8 +41,11 @@ SPECULATION = {
 
 
 @pytest.fixture
-def few_groups(in_s3) -> InS3:
-    return replace(in_s3, groups=GROUPS)
+def in_tasks(in_s3) -> InS3:
+    """A lake whose facts have buckets enough for eight tasks, of which a small sample would need one."""
+    for entity in ENTITIES:
+        in_s3.lake.storage.write(f"facts/{entity}/buckets.json", json.dumps({"bits": 3}).encode())
+    return in_s3
 
 
 class Started:
@@ -55,7 +60,7 @@ class Started:
             "spark.pyspark.driver.python": str(packed.python),
             **dict(options),
         }
-        command = submit.command(["--master", standalone.master], own, [*in_s3.arguments, "--wait", "120"])
+        command = submit.command(["--master", standalone.master], own, [*in_s3.arguments, "--wait", "120"], packed=False)
         self.out, self.err = (self._folder / f"{self._number}.{kind}" for kind in ("out", "err"))
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(
@@ -76,8 +81,14 @@ class Started:
         assert self.process.poll() is None, self.err.read_text()[-3000:]
 
 
-def has(storage: Storage, folder: str, ending: str) -> bool:
-    return any(file.path.endswith(ending) for file in storage.list(folder))
+def is_prepared(storage: Storage) -> bool:
+    """Whether the facts of a stream are."""
+    return any("/manifests/" in file.path for file in storage.list("facts"))
+
+
+def is_written(storage: Storage) -> bool:
+    """Whether a file of a snapshot is."""
+    return any(file.path.endswith(".parquet") for file in storage.list("snapshots"))
 
 
 def same_rows(expected: Made, in_s3: InS3, run: Run) -> None:
@@ -88,29 +99,47 @@ def same_rows(expected: Made, in_s3: InS3, run: Run) -> None:
     assert all(b'"released": true' in in_s3.lake.storage.read(lease.path) for lease in leases)
 
 
-def test_an_executor_dies_and_tasks_run_twice(few_groups, expected, standalone, submit, packed):
-    run = Started(submit, standalone, packed, few_groups, SPECULATION.items())
-    storage = few_groups.lake.storage
-    run.when(lambda: has(storage, "facts", ".json") and standalone.executors(), "prepared facts and an executor")
+def test_an_executor_dies(in_tasks, expected, standalone, submit, packed):
+    run = Started(submit, standalone, packed, in_tasks)
+    run.when(lambda: is_written(in_tasks.lake.storage), "a file of a snapshot")
     os.kill(standalone.executors()[0], signal.SIGKILL)
-    same_rows(expected, few_groups, run.wait())
+    ended = run.wait()
+    same_rows(expected, in_tasks, ended)
+    assert "Lost executor" in ended.said
 
 
-def test_the_driver_dies_and_the_run_is_repeated(few_groups, expected, standalone, submit, packed):
+def test_a_task_runs_twice(in_tasks, expected, standalone, submit, packed):
+    """An executor stands still with a task that its Python goes on with, until Spark has had another one do the same."""
+    run = Started(submit, standalone, packed, in_tasks, SPECULATION.items())
+    run.when(lambda: is_written(in_tasks.lake.storage), "a file of a snapshot")
+    still = standalone.executors()[0]
+    os.kill(still, signal.SIGSTOP)
+    try:
+        twice = re.compile(r"Starting task \d+\.1 in stage")
+        run.when(lambda: twice.search(run.err.read_text()), "a task's second start")
+    finally:
+        os.kill(still, signal.SIGCONT)
+    ended = run.wait()
+    for group in GROUPS:
+        SnapshotTable(in_tasks.lake.storage, group).sweep()  # as the next run does, when the first start has ended, too
+    same_rows(expected, in_tasks, ended)
+
+
+def test_the_driver_dies_and_the_run_is_repeated(in_tasks, expected, standalone, submit, packed):
     """It dies when the first day is written; its lease is free when its process is gone, or has run out."""
-    dead = Started(submit, standalone, packed, few_groups)
-    dead.when(lambda: has(few_groups.lake.storage, "snapshots", ".parquet"), "a file of a snapshot")
+    dead = Started(submit, standalone, packed, in_tasks)
+    dead.when(lambda: is_written(in_tasks.lake.storage), "a file of a snapshot")
     dead.kill()
-    same_rows(expected, few_groups, Started(submit, standalone, packed, few_groups).wait())
+    same_rows(expected, in_tasks, Started(submit, standalone, packed, in_tasks).wait())
 
 
-def test_the_s3_server_dies_and_comes_back(few_groups, expected, standalone, submit, packed, s3_server):
-    run = Started(submit, standalone, packed, few_groups)
-    run.when(lambda: has(few_groups.lake.storage, "facts", ".json"), "prepared facts")
+def test_the_s3_server_dies_and_comes_back(in_tasks, expected, standalone, submit, packed, s3_server):
+    run = Started(submit, standalone, packed, in_tasks)
+    run.when(lambda: is_prepared(in_tasks.lake.storage), "prepared facts")
     s3_server.kill()
     time.sleep(3)
     s3_server.start()
-    same_rows(expected, few_groups, run.wait())
+    same_rows(expected, in_tasks, run.wait())
 
 
 # ---- one table, written by processes of their own
