@@ -29,14 +29,14 @@ def test_the_formula_gives_what_ships(lake: Lake, ledgers: duckdb.DuckDBPyConnec
         agreed = {entity for (entity,) in ledgers.execute("select entity from owners join agreed using (customer_id)").fetchall()}
         expected = {entity: value if entity in agreed else None for entity, value in expected.items()}
     assert any(value not in (None, 0, False, "{}") for value in ships.values())
-    assert {entity: (expected[entity], value) for entity, value in ships.items() if not _same(expected[entity], value)} == {}
+    assert {entity: (expected[entity], value) for entity, value in ships.items() if not same(expected[entity], value)} == {}
 
 
 def _of_nothing(feature: str) -> Any:
     return None if feature in NULL_OF_NOTHING else "{}" if "bucket" in feature else 0
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     if one is None or other is None:
         return one is other
     if isinstance(one, str):
