@@ -7,7 +7,7 @@ import math
 import sys
 from argparse import Namespace
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conf.training_sets import TrainingSet
     from jobs.explained_number import Number
     from transforms.by_hand.columns import Explainer
-    from transforms.by_hand.evidence import Explained
+    from transforms.by_hand.evidence import Evidence, Explained
 
 SAME_DIGITS = 1e-9  # doubles are added in another order than the engine does
 
@@ -203,10 +203,13 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         "recomputed": plain(made.value),
         "equal": explanation.is_equal,
         "note": made.note,
-        "rows": [
-            {name: plain(value) for name, value in asdict(row).items()} | {"counted": row.counted} for row in made.all_evidence()
-        ],
+        "rows": [_row_as_json(row) | {"counted": row.counted} for row in made.all_evidence()],
     }
+
+
+def _row_as_json(row: Evidence) -> dict[str, Any]:
+    told = {field.name: plain(getattr(row, field.name)) for field in fields(row)}
+    return told | {"beside": [_row_as_json(one) for one in row.beside]}
 
 
 def plain(value: Any) -> Any:

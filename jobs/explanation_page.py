@@ -8,7 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from jobs.explain import Explanation
-from jobs.explanation_text import nearest, spans, steps, told
+from jobs.explanation_text import lines, nearest, spans, steps, told
 
 if TYPE_CHECKING:
     from transforms.by_hand.evidence import Evidence, Explained
@@ -56,11 +56,11 @@ def _step(step: Explained) -> Iterable[str]:
 
 def _table(rows: Sequence[Evidence], last: str) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("source", "key", "version", "happened", "known", last, "raw row", "hash"))
-    return f"<table><tr>{head}</tr>{''.join(map(_row, rows))}</table>"
+    return f"<table><tr>{head}</tr>{''.join(_line(cells) for row in rows for cells in lines(row))}</table>"
 
 
-def _row(row: Evidence) -> str:
-    cells = [row.source, row.key, row.version, told(row.event_time), told(row.known_time), row.reason or told(row.value)]
-    plain = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-    origin = "".join(f'<td class="code">{escape(text)}</td>' for text in (f"{row.file}:{row.line}", row.row_hash[:12]))
-    return f"<tr>{plain}{origin}</tr>"
+def _line(cells: Sequence[str]) -> str:
+    *plain, place, row_hash = cells
+    told_plain = "".join(f"<td>{escape(cell)}</td>" for cell in plain)
+    origin = "".join(f'<td class="code">{escape(text)}</td>' for text in (place, row_hash))
+    return f"<tr>{told_plain}{origin}</tr>"

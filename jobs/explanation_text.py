@@ -99,19 +99,25 @@ def _table(title: str, rows: Sequence[Evidence], *, with_reason: bool) -> Table:
     for name in names:
         table.add_column(name, overflow="fold")
     for row in rows:
-        told_last = row.reason if with_reason else told(row.value)
-        cells = [
-            row.source,
-            row.key,
-            row.version,
-            told(row.event_time),
-            told(row.known_time),
-            told_last,
-            f"{row.file}:{row.line}",
-            row.row_hash[:12],
-        ]
-        table.add_row(*map(escape, cells))
+        for cells in lines(row):
+            table.add_row(*map(escape, cells))
     return table
+
+
+def lines(row: Evidence) -> Iterator[list[str]]:
+    """The cells of a row, and of each that was read beside it."""
+    last = row.reason or told(row.value)
+    for one, source, said in ((row, row.source, last), *((one, f"  with {one.source}", "") for one in row.beside)):
+        yield [
+            source,
+            one.key,
+            one.version,
+            told(one.event_time),
+            told(one.known_time),
+            said,
+            f"{one.file}:{one.line}",
+            one.row_hash[:12],
+        ]
 
 
 def told(value: object) -> str:

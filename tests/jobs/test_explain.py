@@ -22,6 +22,12 @@ DAY = date(2025, 6, 30)
 GROUP = "customer_bnpl"
 PLAN = {"customer_id": "ann", "provider": "atome", "merchant_category": "fashion", "financed_amount": "10.00"}
 APPROVED = {"decided_at": "2025-06-20T00:00:01Z", "decision": "approved"}
+PAYMENT = {
+    "instalment_id": "i",
+    "customer_id": "ann",
+    "attempted_at": "2025-06-25T01:00:00Z",
+    "recorded_at": "2025-06-25T01:00:00Z",
+}
 ROWS = {
     "customers": [{"customer_id": "ann", "version": "1", "valid_from": "2024-01-01T00:00:00Z"}],
     "consents": [{"consent_id": "c", "customer_id": "ann", "purpose": "bureau", "given_at": "2024-01-01T00:00:00Z"}],
@@ -34,6 +40,14 @@ ROWS = {
                 "decided_at": "2025-06-20T00:00:01Z", "decision": "declined"},
         PLAN | {"plan_id": "amended", "created_at": "2025-06-21T00:00:00Z", "recorded_at": "2025-06-21T00:00:00Z"},
         PLAN | APPROVED | {"plan_id": "amended", "created_at": "2025-06-21T00:00:00Z", "recorded_at": "2025-06-22T00:00:00Z"},
+    ],
+    "instalments": [
+        {"instalment_id": "i", "plan_id": "in", "customer_id": "ann", "number": "1", "agreed_at": "2025-06-20T00:00:00Z",
+         "recorded_at": "2025-06-20T00:00:00Z", "due_date": "2025-06-25", "due_amount": "10.00"},
+    ],
+    "payments": [
+        PAYMENT | {"payment_id": "part", "outcome": "succeeded", "amount": "4.00"},
+        PAYMENT | {"payment_id": "failed", "outcome": "failed", "amount": "6.00"},
     ],
 }  # fmt: skip
 
@@ -93,6 +107,21 @@ def test_every_row_of_the_customer_has_a_verdict(capsys, lake):
     }
     counted = next(row for row in told["rows"] if row["key"] == "in")
     assert (counted["file"], counted["row_hash"], counted["value"]) == ("bnpl_plans/bnpl_plans.jsonl", f"{2:064x}", "10.00")
+
+
+def test_what_was_read_beside_a_row_is_told_with_it(capsys, lake, tmp_path):
+    """The plan that an instalment is of, and the payment that pays it off in part; the one that failed doesn't."""
+    page = tmp_path / "page.html"
+    code, told, _ = explained(capsys, lake, "bnpl_outstanding_amount", "--format", "json", "--page", str(page))
+    assert (code, told["value"], told["recomputed"]) == (0, "6.00", "6.00")
+    (row,) = (row for row in told["rows"] if row["source"] == "instalments")
+    assert [(one["source"], one["key"], one["file"], one["line"]) for one in row["beside"]] == [
+        ("bnpl_plans", "in", "bnpl_plans/bnpl_plans.jsonl", 2),
+        ("payments", "part", "payments/payments.jsonl", 2),
+    ]
+    assert "  with payments" in page.read_text() and "payments/payments.jsonl:2" in page.read_text()
+    _, _, seen = explained(capsys, lake, "bnpl_outstanding_amount")
+    assert "  with payments" in seen and "payments/payments.jsonl:2" in seen and "payments.jsonl:3" not in seen
 
 
 def test_a_derived_number_is_told_step_by_step(capsys, lake):

@@ -109,7 +109,7 @@ def explain_daily(
     outside = sum(1 for point in earlier if not point.reason)
     asked = Asked(moment.as_of, type_, spec.parameters, earlier=[point.value for point in kept[:outside]])
     facts = found[-1][2] if found else []
-    evidence = [Evidence.of(f.row.origin, f.row.source, at=f.at, value=None, reason=f.reason) for f in facts]
+    evidence = [Evidence.of(f.row.origin, f.row.source, at=f.at, value=None, reason=f.reason, beside=f.row.beside) for f in facts]
     return answer(spec.op, values[outside:], asked), evidence, points
 
 

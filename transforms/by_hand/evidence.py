@@ -17,7 +17,7 @@ class Evidence:
     """A curated row as one number sees it. `reason`: why it does not count; empty when it does.
 
     `at`: when it counts; `value`: what it adds, None where that is null or it doesn't count. `file`, `line`, `row_hash` and
-    `run` say which raw row it was.
+    `run` say which raw row it was. `beside`: rows of other ledgers that were read with it, a parent's and those that pay it off.
     """
 
     source: str
@@ -32,18 +32,28 @@ class Evidence:
     at: datetime | None
     value: Any
     reason: str
+    beside: tuple[Evidence, ...] = ()
 
     @property
     def counted(self) -> bool:
         return not self.reason
 
     @classmethod
-    def of(cls, row: Row, source: Source, *, at: datetime | None, value: Any, reason: str) -> Evidence:
+    def of(
+        cls,
+        row: Row,
+        source: Source,
+        *,
+        at: datetime | None,
+        value: Any,
+        reason: str,
+        beside: Sequence[tuple[Source, Row]] = (),
+    ) -> Evidence:
         key = ", ".join(text_of(row[name]) for name in source.key)
         version = text_of(row[source.version]) if source.version else ""
         return cls(
             source.name, key, version, row["_event_time"], row.get("_known_time"), row["_file"], row["_line"], row["_row_hash"],
-            row["_run"], at, value, reason,
+            row["_run"], at, value, reason, tuple(cls.of(one, its, at=None, value=None, reason="") for its, one in beside),
         )  # fmt: skip
 
 

@@ -97,7 +97,14 @@ def explain_window(feature: WindowFeature, reader: InputReader, entity: str, mom
         answers = {key: answer(spec.op, _values(piece, every, moment.zone), asked) for key, piece in pieces.items()}
         told = as_json({key: json_value(found) for key, found in answers.items()})
     evidence = [
-        Evidence.of(fact.row.origin, fact.row.source, at=fact.at, value=None if fact.reason else fact.value, reason=fact.reason)
+        Evidence.of(
+            fact.row.origin,
+            fact.row.source,
+            at=fact.at,
+            value=None if fact.reason else fact.value,
+            reason=fact.reason,
+            beside=fact.row.beside,
+        )
         for fact in facts
     ]
     return told, evidence, ()

@@ -20,12 +20,16 @@ SETTLEMENT: Mapping[str, ColumnType] = {"paid_amount": "money", "paid_at": "time
 
 @dataclass(frozen=True)
 class InputRow:
-    """A row as an input's expressions read it; `origin` is the curated row. `reason`: why it can't count, empty when it may."""
+    """A row as an input's expressions read it; `origin` is the curated row. `reason`: why it can't count, empty when it may.
+
+    `beside`: the curated rows of other ledgers that were read with it, a parent's and those that pay it off, with their sources.
+    """
 
     values: Row
     origin: Row
     source: Source
     reason: str = ""
+    beside: tuple[tuple[Source, Row], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,7 +216,8 @@ class InputReader:
                 row = replace(row, reason=row.reason or missing)
             for match in matches or [{}]:
                 brought = {new: match.get(old) for new, old in (spec.columns if spec else {}).items()}
-                result.append(replace(row, values=row.values | brought))
+                beside = (*row.beside, (parent, match)) if match else row.beside
+                result.append(replace(row, values=row.values | brought, beside=beside))
         return result
 
     def _counting(
@@ -253,24 +258,29 @@ class InputReader:
         result = []
         for row, found, place in zip(rows, told, places, strict=True):
             paying = [c for c in children.get(place, []) if c["_event_time"] < moment]
-            result.append(replace(row, values=row.values | self._paid(spec, child, paying, found["_due"])))
+            paid, payments = self._paid(spec, child, paying, found["_due"])
+            beside = (*row.beside, *((child, payment) for payment in payments))
+            result.append(replace(row, values=row.values | paid, beside=beside))
         return result
 
-    def _paid(self, spec: SettledBy, child: Source, paying: Sequence[Row], due: Any) -> Row:
+    def _paid(self, spec: SettledBy, child: Source, paying: Sequence[Row], due: Any) -> tuple[Row, list[Row]]:
+        """What is paid, and the rows that pay it."""
         types: dict[str, ColumnType] = {name: column.type for name, column in child.columns.items()} | dict(CLOCKS)
         asked = {"_amount": parse(spec.amount, types, zone=self.zone)}
         if spec.where:
             asked["_where"] = parse_condition(spec.where, types, zone=self.zone)
         told = zip(paying, evaluate(asked, paying, types), strict=True)
         total, paid_at, last = Decimal("0.00"), None, None
+        payments = []
         for row, found in told:
             if spec.where and not found["_where"]:
                 continue
+            payments.append(row)
             total += Decimal(found["_amount"] or 0)
             last = row["_event_time"]
             if paid_at is None and due is not None and total >= due:
                 paid_at = last
-        return {"paid_amount": total, "paid_at": paid_at, "last_paid_at": last}
+        return {"paid_amount": total, "paid_at": paid_at, "last_paid_at": last}, payments
 
     def _name_columns(self, rows: Sequence[InputRow]) -> list[InputRow]:
         told = list(rows)
