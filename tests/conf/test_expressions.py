@@ -275,6 +275,33 @@ def test_what_may_be_null(text, nullable):
     assert parse(text, {"paid_at_or_null": kind}, named=named).nullable is nullable
 
 
+@pytest.mark.parametrize(
+    ("text", "one_by_one", "together"),
+    [
+        ("number + paid", {"number", "paid"}, ()),
+        ("greatest(number, paid)", set(), (("number", "paid"),)),
+        ("coalesce(number, 0)", set(), ()),
+        ("share + least(number, paid)", {"share"}, (("number", "paid"),)),
+        ("greatest(number, number)", {"number"}, ()),
+        ("greatest(number, number + paid)", set(), ((),)),  # one of the two is null for more than one reason
+        ("coalesce(ratio(number, paid), share)", set(), ((),)),
+    ],
+)
+def test_which_columns_make_it_null(text, one_by_one, together):
+    """Each of some; all of others together."""
+    found = parse(text, COLUMNS)
+    assert (found.missing, found.missing_together) == (one_by_one, together)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(90, datetime(2025, 1, 1, 0, 1, 30)), (-1, datetime(2024, 12, 31, 23, 59, 59)), (10**15, None)],
+)
+def test_seconds_are_added_to_an_instant(seconds, expected):
+    found = parse(f"add_seconds(timestamp '2025-01-01T00:00:00Z', {seconds})", {})
+    assert duckdb.sql(f"select {found.duckdb()}").fetchall() == [(expected,)]
+
+
 def test_every_function_is_shown_by_an_example_of_its_own():
     for name, function in FUNCTIONS.items():
         parse(function.example, EXAMPLE_COLUMNS)
