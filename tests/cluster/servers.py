@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -81,7 +82,30 @@ class Process:
         self._process.wait()
 
 
-class SeaweedFS:
+class Server(ABC):
+    """What runs inside a `with` block, and not a moment longer: what began to start is stopped, too."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.stop()
+
+    @abstractmethod
+    def start(self) -> None:
+        """Return when it can be used."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Leave no process."""
+
+
+class SeaweedFS(Server):
     """An S3 server with a disk, that checks credentials. It can be killed and started again; objects stay."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
@@ -90,13 +114,6 @@ class SeaweedFS:
         self._folder, self._environ = folder, dict(environ)
         self._process: Process | None = None
         folder.mkdir()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self.kill()
 
     def start(self) -> None:
         port, metrics = (urlsplit(address).port for address in (str(self.settings.endpoint), self.metrics))
@@ -121,7 +138,7 @@ class SeaweedFS:
         self._process = Process(command, log, env=self._environ)
         wait_until(self._answers, "SeaweedFS", log=log)
 
-    def kill(self) -> None:
+    def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
 
@@ -139,7 +156,7 @@ class SeaweedFS:
         return True
 
 
-class Standalone:
+class Standalone(Server):
     """A Spark master and two workers of one core, each with a folder of its own. Their machine has the credentials."""
 
     def __init__(self, folder: Path, spark_home: Path, environ: Mapping[str, str]) -> None:
@@ -150,17 +167,19 @@ class Standalone:
         self._processes: list[Process] = []
         folder.mkdir()
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         port = self.master.rpartition(":")[2]
         master = self._start("master", "Master", "--host", HOST, "--port", port, "--webui-port", str(free_port()))
         wait_until(lambda: "I have been elected leader" in master.log.read_text(), "the master", log=master.log)
-        for name in ("worker1", "worker2"):
-            options = ("--cores", "1", "--memory", "1500m", "--work-dir", str(self._folder / name), "--host", HOST)
+        for name, host in (
+            ("worker1", HOST),
+            ("worker2", "localhost"),
+        ):  # a task's second copy never runs on the first one's host
+            options = ("--cores", "1", "--memory", "1500m", "--work-dir", str(self._folder / name), "--host", host)
             worker = self._start(name, "Worker", *options, "--webui-port", str(free_port()), self.master)
             wait_until(lambda log=worker.log: "Successfully registered" in log.read_text(), name, log=worker.log)  # type: ignore[misc]
-        return self
 
-    def __exit__(self, *problem: object) -> None:
+    def stop(self) -> None:
         for process in reversed(self._processes):
             process.kill()
         kill_all_in(self._folder)
@@ -170,6 +189,11 @@ class Standalone:
         """The process numbers of the executors that run now."""
         return [pid for pid, command in processes_in(self._folder) if "CoarseGrainedExecutorBackend" in command]
 
+    def python_of(self, executor: int) -> list[int]:
+        """The process numbers of the Python that an executor has its tasks done by."""
+        folder = Path(f"/proc/{executor}/cwd").readlink()
+        return [pid for pid, command in processes_in(folder) if "pyspark.daemon" in command]
+
     def _start(self, name: str, kind: str, *arguments: str) -> Process:
         command = [self._spark_class, f"org.apache.spark.deploy.{kind.lower()}.{kind}", *arguments]
         process = Process(command, self._folder / f"{name}.log", env=self._environ, cwd=self._folder)
@@ -177,7 +201,7 @@ class Standalone:
         return process
 
 
-class Yarn:
+class Yarn(Server):
     """Hadoop's mini YARN with two node managers. `conf`: the folder that HADOOP_CONF_DIR and YARN_CONF_DIR name."""
 
     def __init__(self, folder: Path, spark_home: Path, java_home: Path, environ: Mapping[str, str]) -> None:
@@ -187,7 +211,7 @@ class Yarn:
         self._process: Process | None = None
         self.conf.mkdir(parents=True)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         jars = [*fetched(MINICLUSTER, self._java_home), self._spark_home / "jars" / "*"]
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.lang", "java.util", "java.net")]
         command = [
@@ -203,9 +227,8 @@ class Yarn:
         wait_until(lambda: site.exists() or not running(), "YARN", log=self._process.log)
         if not site.exists():
             raise RuntimeError(f"YARN did not start:\n{self._process.log.read_text()[-3000:]}")
-        return self
 
-    def __exit__(self, *problem: object) -> None:
+    def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
         kill_all_in(self._folder)  # containers are groups of their own

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -72,13 +73,28 @@ class Started:
         return ended(code, self.out.read_text(), self.err.read_text())
 
     def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def when(self, happened: Callable[[], object], what: str) -> None:
         """Wait until something is seen in the lake, as long as the run goes on."""
         wait_until(lambda: happened() or self.process.poll() is not None, what, seconds=600, log=self.err)
         assert self.process.poll() is None, self.err.read_text()[-3000:]
+
+
+@pytest.fixture
+def start(submit, standalone, packed) -> Iterator[Callable[..., Started]]:
+    """Starts a run in a lake; one that a failed test left under way is killed."""
+    runs: list[Started] = []
+
+    def start(in_s3: InS3, options=()) -> Started:
+        runs.append(Started(submit, standalone, packed, in_s3, options))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.kill()
 
 
 def is_prepared(storage: Storage) -> bool:
@@ -99,8 +115,8 @@ def same_rows(expected: Made, in_s3: InS3, run: Run) -> None:
     assert all(b'"released": true' in in_s3.lake.storage.read(lease.path) for lease in leases)
 
 
-def test_an_executor_dies(in_tasks, expected, standalone, submit, packed):
-    run = Started(submit, standalone, packed, in_tasks)
+def test_an_executor_dies(in_tasks, expected, start, standalone):
+    run = start(in_tasks)
     run.when(lambda: is_written(in_tasks.lake.storage), "a file of a snapshot")
     os.kill(standalone.executors()[0], signal.SIGKILL)
     ended = run.wait()
@@ -108,35 +124,41 @@ def test_an_executor_dies(in_tasks, expected, standalone, submit, packed):
     assert "Lost executor" in ended.said
 
 
-def test_a_task_runs_twice(in_tasks, expected, standalone, submit, packed):
-    """An executor stands still with a task that its Python goes on with, until Spark has had another one do the same."""
-    run = Started(submit, standalone, packed, in_tasks, SPECULATION.items())
+def test_a_task_runs_twice(in_tasks, expected, start, standalone):
+    """An executor's Python stands still until Spark has another one do the same, and goes on then."""
+    run = start(in_tasks, SPECULATION.items())
     run.when(lambda: is_written(in_tasks.lake.storage), "a file of a snapshot")
-    still = standalone.executors()[0]
-    os.kill(still, signal.SIGSTOP)
+    still = standalone.python_of(standalone.executors()[0])
+    signal_all(still, signal.SIGSTOP)
     try:
         twice = re.compile(r"Starting task \d+\.1 in stage")
         run.when(lambda: twice.search(run.err.read_text()), "a task's second start")
     finally:
-        os.kill(still, signal.SIGCONT)
+        signal_all(still, signal.SIGCONT)
     ended = run.wait()
     for group in GROUPS:
         SnapshotTable(in_tasks.lake.storage, group).sweep()  # as the next run does, when the first start has ended, too
     same_rows(expected, in_tasks, ended)
 
 
-def test_the_driver_dies_and_the_run_is_repeated(in_tasks, expected, standalone, submit, packed):
+def signal_all(processes: list[int], what: signal.Signals) -> None:
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
+
+
+def test_the_driver_dies_and_the_run_is_repeated(in_tasks, expected, start):
     """It dies when the first day is written; its lease is free when its process is gone, or has run out."""
-    dead = Started(submit, standalone, packed, in_tasks)
+    dead = start(in_tasks)
     dead.when(lambda: is_written(in_tasks.lake.storage), "a file of a snapshot")
     dead.kill()
-    same_rows(expected, in_tasks, Started(submit, standalone, packed, in_tasks).wait())
+    same_rows(expected, in_tasks, start(in_tasks).wait())
 
 
-def test_the_s3_server_dies_and_comes_back(in_tasks, expected, standalone, submit, packed, s3_server):
-    run = Started(submit, standalone, packed, in_tasks)
+def test_the_s3_server_dies_and_comes_back(in_tasks, expected, start, s3_server):
+    run = start(in_tasks)
     run.when(lambda: is_prepared(in_tasks.lake.storage), "prepared facts")
-    s3_server.kill()
+    s3_server.stop()
     time.sleep(3)
     s3_server.start()
     same_rows(expected, in_tasks, run.wait())
@@ -224,7 +246,7 @@ def test_a_lease_of_a_killed_machine_runs_out_and_is_taken_over(s3_server):
 def test_a_server_that_comes_back_is_waited_for(s3_server):
     storage = open_storage(f"s3a://{BUCKET}/restart", s3_server.settings)
     storage.write("a", b"1" * 2**20)
-    s3_server.kill()
+    s3_server.stop()
     back = threading.Timer(3, s3_server.start)
     back.start()
     assert storage.read("a") == b"1" * 2**20  # asked while nobody answers
