@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from conf.catalogue import Catalogue
 from conf.specs import FeatureGroup, Source
 from jobs.answer_buckets import BucketTask, answer_buckets
+from jobs.fact_engines import in_bucket_order
 from stores.facts import BucketReader, FactTable
 from stores.storage import LocalStorage
 from transforms import prepare_duckdb as duckdb
@@ -72,17 +73,20 @@ def answer_from_files(
         stream = compiled.streams[name]
         table = FactTable(storage, stream, key_columns(stream, sources))
         tables = {s: curated_table(sources[s], rows.get(s, ()), run="r0") for s in stream.sources}
-        facts = duckdb.in_buckets(duckdb.prepare(stream, tables, sources), bucket_bits)
-        table.add(facts, number=0, base=True, bucket_bits=bucket_bits, curated={})
+        with duckdb.connect() as connection, duckdb.tables_of(tables, connection) as named:
+            facts = in_bucket_order(duckdb.prepare_in_slices(stream, named, sources, connection), bucket_bits)
+            table.add(facts, number=0, base=True, bucket_bits=bucket_bits, curated={})
         for number, more in enumerate(later, start=1):
             run = f"r{number}"
             new = {s: curated_table(sources[s], more.get(s, ()), run=run) for s in stream.sources}
             tables = {s: pa.concat_tables([tables[s], new[s]]) for s in stream.sources}
-            keys = duckdb.affected_keys(stream, tables, sources, {s: [run] for s in stream.sources})
-            own = duckdb.of_keys(stream, tables, sources, keys)
-            facts = duckdb.in_buckets(duckdb.prepare(stream, own, sources), bucket_bits)
-            replaced = keys.filter(keys["_known_before"]).select(["key"])
-            table.add(facts, number=number, base=False, bucket_bits=bucket_bits, curated={}, replaced=replaced)
+            with duckdb.connect() as connection, duckdb.tables_of(tables, connection) as named:
+                keys = duckdb.affected_keys(stream, named, sources, {s: [run] for s in stream.sources}, connection)
+                replaced = keys.filter(keys["_known_before"]).select(["key"])
+                with duckdb.of_keys(stream, named, sources, keys, connection) as own:
+                    prepared = duckdb.prepare_in_slices(stream, own, sources, connection, linked_only=True)
+                    facts = in_bucket_order(prepared, bucket_bits)
+                    table.add(facts, number=number, base=False, bucket_bits=bucket_bits, curated={}, replaced=replaced)
         readers[name] = BucketReader.of(table, table.layers())
     return _read(compiled, group.name, readers, storage, days, 1 << bucket_bits)
 
