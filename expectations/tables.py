@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset
 from pyspark.sql import types as spark_types
 
+from conf.database import open_duckdb
 from conf.expressions import duckdb_setup
 from expectations.quarantine import FailingRow, failing
 from expectations.rules import Rule, RuleSql, Suite, quoted
@@ -115,7 +116,7 @@ class ArrowTable:
                     yield FailingRow(key, names, _json(row))
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(":memory:", config={"memory_limit": _MEMORY})
+        connection = open_duckdb(memory_limit=_MEMORY)
         duckdb_setup(connection)
         connection.execute("set TimeZone = 'UTC'")
         connection.register("judged", self.rows)

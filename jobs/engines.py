@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
 
+from conf.database import open_duckdb
 from conf.expressions.values import duckdb_name, spark_name
 from stores.curated_files import read_rows
 from stores.storage import Storage
@@ -88,12 +89,9 @@ class InProcess:
     look_up_bytes: float = math.inf
 
     def __init__(self, *, threads: int = 2, memory: str = "512MB") -> None:
-        import duckdb
-
         self.parallelism = threads
         self._spill = tempfile.TemporaryDirectory(prefix="etr-")
-        config: dict[str, Any] = {"threads": threads, "memory_limit": memory, "temp_directory": self._spill.name}
-        self._connection = duckdb.connect(":memory:", config=config)
+        self._connection = open_duckdb(threads=threads, memory_limit=memory, temp_directory=self._spill.name)
         self._connection.execute("set TimeZone = 'UTC'")
         self._made = 0
 

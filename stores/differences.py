@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from conf.database import open_duckdb
 from stores.lake import write_rows
 from stores.snapshots import Restatement, Snapshot, SnapshotFile
 from stores.storage import Storage
@@ -117,7 +118,7 @@ class _Counted:
 
 
 def _database(spill: str) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": MEMORY, "temp_directory": spill})
+    connection = open_duckdb(threads=1, memory_limit=MEMORY, temp_directory=spill)
     connection.execute("set TimeZone = 'UTC'")
     return connection
 

@@ -7,9 +7,9 @@ import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import duckdb
 import pyarrow as pa
 
+from conf.database import open_duckdb
 from conf.expressions import duckdb_setup, parse, parse_condition
 from conf.expressions.values import duckdb_name as quoted
 from conf.expressions.values import duckdb_text as text
@@ -72,7 +72,7 @@ class Conform:
         first = next(batches, None)
         if first is None:
             return
-        with duckdb.connect(":memory:", config={"threads": self.threads}) as connection:
+        with open_duckdb(threads=self.threads) as connection:
             duckdb_setup(connection)
             connection.execute("set TimeZone = 'UTC'")
             connection.create_function("keyed_hash", self._keyed_hash, ["varchar"], "varchar")

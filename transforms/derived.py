@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from conf import expressions
+from conf.database import open_duckdb
 from conf.specs import ColumnType
 from transforms.feature_group import DerivedColumn
 
@@ -51,7 +52,7 @@ def _typed(sql: str, type_: ColumnType) -> str:
 def _connection() -> duckdb.DuckDBPyConnection:
     """One a thread, kept: a task asks it many times."""
     if not hasattr(_thread, "connection"):
-        _thread.connection = duckdb.connect(":memory:", config={"threads": 1})
+        _thread.connection = open_duckdb(threads=1)
         expressions.duckdb_setup(_thread.connection)
     connection: duckdb.DuckDBPyConnection = _thread.connection
     return connection

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from conf.database import open_duckdb
 from transforms.calendar import Instants, iso_utc, microseconds
 from transforms.label_sql import LabelColumns, label_sql
 
@@ -51,7 +51,7 @@ class LabelChecker:
     def __init__(self, columns: LabelColumns) -> None:
         self.columns = columns
         self._sql = label_sql(columns)
-        self._connection = duckdb.connect(":memory:", config={"threads": 1})
+        self._connection = open_duckdb(threads=1)
 
     def __enter__(self) -> LabelChecker:
         return self

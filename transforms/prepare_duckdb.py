@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from conf import expressions
+from conf.database import open_duckdb
 from conf.expressions.values import duckdb_name
 from conf.specs import Source
 from transforms.fact_sql import DUCKDB, Table, affected_sql, facts_sql, key_columns, of_keys_sql, sorted_by
@@ -29,7 +30,7 @@ Tables = Mapping[str, Table]
 
 def connect(**config: str | bool | int | float | list[str]) -> duckdb.DuckDBPyConnection:
     """A connection that knows what expressions need. `config`: DuckDB's own settings, such as `threads`."""
-    connection = duckdb.connect(":memory:", config=config)
+    connection = open_duckdb(**config)
     expressions.duckdb_setup(connection)
     return connection
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-import duckdb
 import pyarrow as pa
 
+from conf.database import open_duckdb
 from conf.expressions.values import duckdb_name as quoted
 from conf.expressions.values import duckdb_text as text
 from conf.specs import Source
@@ -77,7 +77,7 @@ class SetAside:
         was known when it was taken in, or, of a source that has none, when it happened; where the event time can't be read, it
         happened when it was known. A time outside YEARS can't be read.
         """
-        with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+        with open_duckdb(threads=1) as connection:
             connection.execute("set TimeZone = 'UTC'")
             connection.register("aside", pa.RecordBatchReader.from_batches(arrow_schema(self.columns), iter(rows)))
             schema = arrow_schema({**curated_columns(self.ledger), "_effect": "bigint"})

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
+from conf.database import open_duckdb
 from conf.expressions import Expression, duckdb_setup
 from conf.specs import ColumnType
 
@@ -65,7 +66,7 @@ def is_column(expression: Expression) -> bool:
 
 @cache
 def _connection() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(":memory:", config={"threads": 1})
+    connection = open_duckdb(threads=1)
     duckdb_setup(connection)
     return connection
 
