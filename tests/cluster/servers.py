@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -110,13 +109,12 @@ class SeaweedFS(Server):
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self.settings = S3Settings(endpoint=f"http://{HOST}:{free_port()}", region=REGION, path_style=True)
-        self.metrics = f"http://{HOST}:{free_port()}/metrics"
         self._folder, self._environ = folder, dict(environ)
         self._process: Process | None = None
         folder.mkdir()
 
     def start(self) -> None:
-        port, metrics = (urlsplit(address).port for address in (str(self.settings.endpoint), self.metrics))
+        port = str(self.settings.endpoint).rpartition(":")[2]
         program = Path(sys.executable).with_name("weed")
         options = {
             "dir": self._folder,
@@ -125,7 +123,6 @@ class SeaweedFS(Server):
             "s3.port": port,
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
-            "metricsPort": metrics,
             "master.port": free_port(),
             "volume.port": free_port(),
             "filer.port": free_port(),
