@@ -307,7 +307,9 @@ def test_quality_features_count_what_a_slow_recount_of_the_sample_counts(raw, la
     take_in(sources=catalogue.sources, now=datetime(2026, 1, 1, tzinfo=UTC))
     days = [(date(2024, 11, 1) + timedelta(days=30 * number)) for number in range(11)]
 
-    tables = {name: lake.curated(name).batches(curated_arrow_schema(source)).read_all() for name, source in catalogue.sources.items()}
+    tables = {
+        name: lake.curated(name).batches(curated_arrow_schema(source)).read_all() for name, source in catalogue.sources.items()
+    }
     rows = answer_rows(compiled, ["customer_quality"], tables, days)["customer_quality"].to_pylist()
 
     delivered = [
