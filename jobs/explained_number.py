@@ -142,9 +142,20 @@ class TrainingRow:
     def where(self) -> str:
         return f"training set {self.made.name}, version {self.made.version} of run {self.made.run_id}"
 
-    @property
-    def remedy(self) -> str:
-        return f"etr training_set {self.made.name} makes it anew"
+    def number(self, arguments: Namespace, group: FeatureGroup, period: Moment | None = None) -> Number:
+        """What stands in it under the name that is asked for. `period`: of a target."""
+        return Number(
+            group,
+            arguments.feature,
+            arguments.identifier,
+            self.moment,
+            self.values[arguments.feature],
+            self.where,
+            f"etr training_set {self.made.name} makes it anew",
+            self.label_time,
+            self.has_grace,
+            period,
+        )
 
 
 def find_training_row(
@@ -175,17 +186,7 @@ def _in_training_set(arguments: Namespace, settings: Settings, spec: TrainingSet
     if arguments.feature not in found.values:
         taken = [name for name in _features_of(group) if name in found.values]
         raise InputError(f"training set {spec.name} has no '{arguments.feature}'; of {group.name} it takes: {', '.join(taken)}")
-    return Number(
-        group,
-        arguments.feature,
-        arguments.identifier,
-        found.moment,
-        found.values[arguments.feature],
-        found.where,
-        found.remedy,
-        found.label_time,
-        found.has_grace,
-    )
+    return found.number(arguments, group)
 
 
 def _features_of(group: FeatureGroup) -> Sequence[str]:

@@ -44,19 +44,7 @@ def find_target(arguments: Namespace, settings: Settings, catalogue: Catalogue, 
         raise UsageError(
             f"{spec.name}: '{arguments.feature}' is internal, so that no training row holds it; explain what is made of it"
         )
-    period = _period(spec.target, found, settings)
-    return Number(
-        group,
-        arguments.feature,
-        arguments.identifier,
-        found.moment,
-        found.values[arguments.feature],
-        found.where,
-        found.remedy,
-        found.label_time,
-        found.has_grace,
-        period,
-    )
+    return found.number(arguments, group, _period(spec.target, found, settings))
 
 
 def _period(target: Target, found: TrainingRow, settings: Settings) -> Moment:

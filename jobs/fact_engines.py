@@ -98,15 +98,11 @@ class ByDuckDB:
         self.compiled, self.lake, self.memory = compiled, lake, memory
         self._lock = Lock()
 
-    @contextmanager
-    def everything(self, stream: Stream, bits: int) -> Iterator[Facts]:
-        with self._connection() as connection, tables_of(self._rows(stream), connection) as tables:
-            yield in_bucket_order(prepare_in_slices(stream, tables, self.compiled.sources, connection), bits)
+    def everything(self, stream: Stream, bits: int) -> AbstractContextManager[Facts]:
+        return self._prepared(stream, bits)
 
-    @contextmanager
-    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[Facts]:
-        with self._connection() as connection, tables_of(self._rows(stream, new_runs), connection) as tables:
-            yield in_bucket_order(prepare_in_slices(stream, tables, self.compiled.sources, connection), bits)
+    def of_new_rows(self, stream: Stream, new_runs: NewRuns, bits: int) -> AbstractContextManager[Facts]:
+        return self._prepared(stream, bits, new_runs)
 
     @contextmanager
     def changes(self, stream: Stream, new_runs: NewRuns, bits: int) -> Iterator[tuple[Facts, Facts]]:
@@ -116,6 +112,11 @@ class ByDuckDB:
             with of_keys(stream, tables, sources, keys, connection) as own:
                 facts = prepare_in_slices(stream, own, sources, connection, linked_only=True)
                 yield in_bucket_order(facts, bits), keys.filter(keys["_known_before"]).select(["key"])
+
+    @contextmanager
+    def _prepared(self, stream: Stream, bits: int, runs: NewRuns | None = None) -> Iterator[Facts]:
+        with self._connection() as connection, tables_of(self._rows(stream, runs), connection) as tables:
+            yield in_bucket_order(prepare_in_slices(stream, tables, self.compiled.sources, connection), bits)
 
     def _rows(self, stream: Stream, runs: NewRuns | None = None) -> dict[str, pa.RecordBatchReader]:
         """The curated rows, or those that some runs took in."""

@@ -110,8 +110,8 @@ class FactTable:
         """The files that Spark would have written: one of each bucket that has facts, its number in the folder's name."""
         path_of = f"{folder}/bucket={{}}/part-00000.parquet".format
         # No dictionaries of what differs from fact to fact: files are smaller without, and read in two thirds of the time.
-        texts = [name for types in value_types(self.stream).values() for name in types]
-        repeated = [*CLOCK_COLUMNS, *texts, *self.key_columns[1:]]
+        values = [name for types in value_types(self.stream).values() for name in types]
+        repeated = [*CLOCK_COLUMNS, *values, *self.key_columns[1:]]
         with ExitStack() as stack:
             files = PartitionedFiles(
                 self.storage, path_of, stack, waiting=_ROWS_WAITING, dictionaries=[name for name in repeated if name != "at"]

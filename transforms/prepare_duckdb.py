@@ -15,7 +15,7 @@ from conf import expressions
 from conf.database import open_duckdb
 from conf.expressions.values import duckdb_name
 from conf.specs import Source
-from transforms.fact_sql import DUCKDB, Table, affected_sql, facts_sql, key_columns, of_keys_sql, sorted_by
+from transforms.fact_sql import DUCKDB, Table, affected_sql, facts_sql, key_columns, of_keys_sql, ordered, sorted_by
 from transforms.feature_group import Stream
 from transforms.spark_hash import spark_hash
 
@@ -83,8 +83,8 @@ def prepare_in_slices(
             with _slice(connection, tables, own, sources, number, slices) as some:
                 sql = facts_sql(stream, sources, some, DUCKDB, linked_only=True)
                 connection.execute(f"insert into {made} {sql}" if number else f"create temp table {made} as {sql}")
-        order = ", ".join(f"{duckdb_name(column)} asc nulls first" for column in sorted_by(key_columns(stream, sources)))
-        yield from _batches(connection, f"select * from {made} order by {order}", stream, sources)
+        in_order = ordered(DUCKDB, sorted_by(key_columns(stream, sources)))
+        yield from _batches(connection, f"select * from {made}{in_order}", stream, sources)
     finally:
         connection.execute(f"drop table if exists {made}")
 

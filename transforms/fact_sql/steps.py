@@ -77,6 +77,11 @@ class Steps:
 
     def query(self, last: Table, order_by: Sequence[str] = ()) -> str:
         steps = ",\n".join(f"{name} as {text}" for name, text in self.texts)
-        ordered = ", ".join(f"{self.dialect.name(column)} asc nulls first" for column in order_by)
-        end = f"select {self.names(last.columns)} from {last.name}" + (f" order by {ordered}" if ordered else "")
+        end = f"select {self.names(last.columns)} from {last.name}{ordered(self.dialect, order_by)}"
         return f"with {steps}\n{end}"
+
+
+def ordered(dialect: Dialect, by: Sequence[str]) -> str:
+    """The end of a query whose rows come in the order of some columns, if any."""
+    columns = ", ".join(f"{dialect.name(column)} asc nulls first" for column in by)
+    return f" order by {columns}" if columns else ""
