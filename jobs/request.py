@@ -103,6 +103,7 @@ def read_request(arguments: Namespace, *, now: datetime | None = None) -> Reques
             f"etr {job}: hindsight is for study and is never judged or published; "
             "make it with etr materialize --hindsight and read it in the lake's hindsight/<group>"
         )
+    _check_days(arguments)
     settings = load_settings_for(arguments)
     from conf.catalogue import load_catalogue  # what follows takes longer than a wrong argument should
     from stores.lake import Lake
@@ -173,17 +174,29 @@ def as_of_day(
     return asked or latest
 
 
-def _last_day(arguments: Namespace, catalogue: Catalogue, zone: str, now: datetime | None) -> date:
-    if arguments.first is None and (arguments.last or arguments.every):
+def _check_days(arguments: Namespace) -> None:
+    """What is wrong with the days whatever is defined. Raises UsageError."""
+    first, last = arguments.first, arguments.last or arguments.as_of
+    if first is None and (arguments.last or arguments.every):
         option = "--to" if arguments.last else "--every"
         raise UsageError(f"{option} belongs to a range of days: say where it begins, too: --from YYYY-MM-DD")
     if arguments.last and arguments.as_of:
         raise UsageError("--as-of names one day and --to the last of a range; give one of them")
-    if arguments.first and getattr(arguments, "catch_up", False):
+    if first and getattr(arguments, "catch_up", False):
         raise UsageError("--catch-up finds the days by itself; give it or --from, not both")
+    if first and last:
+        _check_order(first, last)
+
+
+def _check_order(first: date, last: date) -> None:
+    if first > last:
+        raise UsageError(f"--from {first} is later than the range's last day, {last}")
+
+
+def _last_day(arguments: Namespace, catalogue: Catalogue, zone: str, now: datetime | None) -> date:
     last = as_of_day(arguments.last or arguments.as_of, catalogue, zone, now, option="--to" if arguments.last else "--as-of")
-    if arguments.first and arguments.first > last:
-        raise UsageError(f"--from {arguments.first} is later than the range's last day, {last}")
+    if arguments.first:
+        _check_order(arguments.first, last)
     return last
 
 
