@@ -173,6 +173,10 @@ def _check_sources_of(group: FeatureGroup, catalogue: Catalogue) -> None:
     for index, name in enumerate(group.reads.groups):
         others = [other for other in catalogue.groups if other != group.name]
         _known(name, others, group, ("reads", "groups", index), catalogue, "feature group")
+    for index, members in enumerate(group.rollup.members if group.rollup else ()):
+        _known(members.group, catalogue.groups, group, ("rollup", "members", index, "group"), catalogue, "feature group")
+        for name in members.beside:
+            _known(name, catalogue.groups, group, ("rollup", "members", index, "beside", name), catalogue, "feature group")
 
 
 def _check_spine(group: FeatureGroup, spine: Source | UnionSource, catalogue: Catalogue) -> None:

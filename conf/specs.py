@@ -30,6 +30,7 @@ PersonalData = Literal["drop", "hmac", "keep"]
 Schedule = Literal["daily", "weekly", "monthly"]
 Scoring = Literal["allowed", "forbidden"]
 Every = Literal["day", "month_end"]
+RollupOp = Literal["count", "sum", "mean", "min", "max", "share"]
 TrailingWindow = Annotated[
     Window,
     BeforeValidator(lambda text: text if isinstance(text, Window) else Window.parse(str(text))),
@@ -498,6 +499,50 @@ class FunctionColumn(Spec):
         return {"type": data} if isinstance(data, str) else data
 
 
+class RollupMembers(Spec):
+    """Rows of another group's snapshot of the day, each a member of at most one entity.
+
+    `group`: whose rows. `entity`: an expression over their columns, whose value says of which entity a row is a member; null: of
+    none. `beside`: other groups, and for each an expression that gives the record identifier of the row of it that is read with
+    a member; its columns are null where there is no such row. `columns`: what a rollup's columns name, as expressions; null of
+    members that don't say one which others do.
+    """
+
+    group: str
+    entity: str
+    beside: Mapping[str, str] = {}
+    columns: Mapping[str, str] = {}
+
+
+class RollupColumn(Spec):
+    """One column over the members of an entity.
+
+    `op`: what is made of them. `of`: the value, an expression over what the members say in `columns`; of `share` a condition.
+    `where`: of which members, by default all.
+    """
+
+    name: str
+    op: RollupOp
+    of: str | None = None
+    where: str | None = None
+    description: str = ""
+    online: bool = True
+    scoring: Scoring = "allowed"
+
+    @model_validator(mode="after")
+    def _has_a_value(self) -> RollupColumn:
+        if self.of is None and self.op != "count":
+            raise ValueError(f"'{self.name}': `{self.op}` needs `of`: {'a condition' if self.op == 'share' else 'the value'}")
+        return self
+
+
+class Rollup(Spec):
+    """One row for each entity that has a member. `members`: rows of the day; `columns`: what is made of those of an entity."""
+
+    members: Annotated[tuple[RollupMembers, ...], Field(min_length=1)]
+    columns: Annotated[tuple[RollupColumn, ...], Field(min_length=1)]
+
+
 Expected = str | None | tuple[str | None, ...] | Mapping[str, str | None]
 ExpectedRows = Mapping[str, Mapping[str, Expected] | None]
 
@@ -542,8 +587,9 @@ class FeatureGroup(Spec):
     """Features with one record identifier and one event time, and the sources they are computed from.
 
     `spine`: the source whose entities must get a row. `blank_unless`: a boolean column of this group or of another with the
-    same record identifier; in a row for which it isn't true every published feature but it is null. `function`:
-    `package.module:name`, a Python function that gives `columns` from what it `reads`, instead of inputs and derived columns.
+    same record identifier; in a row for which it isn't true every published feature but it is null. `rollup`: instead of inputs
+    and derived columns, what is made of the rows of other groups' snapshots of the day. `function`: `package.module:name`, a
+    Python function that gives `columns` from what it `reads`, instead of either.
     """
 
     name: Name
@@ -556,6 +602,7 @@ class FeatureGroup(Spec):
     blank_unless: str | None = None
     inputs: tuple[Input, ...] = ()
     derived: tuple[Derived, ...] = ()
+    rollup: Rollup | None = None
     function: str | None = None
     reads: Reads = Reads()
     columns: Mapping[str, FunctionColumn] = {}
@@ -563,16 +610,26 @@ class FeatureGroup(Spec):
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> FeatureGroup:
-        if self.function is None:
+        if self.function is None and (self.columns or self.reads != Reads()):
+            raise ValueError("`reads` and `columns` go with `function`; a group without one has `inputs` and `derived`")
+        if self.function is None and self.rollup is None:
             if self.spine is None:
                 raise ValueError("'spine' is missing: the source whose entities get a row")
-            if self.columns or self.reads != Reads():
-                raise ValueError("`reads` and `columns` go with `function`; a group without one has `inputs` and `derived`")
             return self
         if self.spine or self.inputs or self.derived or self.blank_unless:
-            raise ValueError("`function` takes the place of `spine`, `inputs`, `derived` and `blank_unless`")
+            told = "function" if self.function else "rollup"
+            raise ValueError(f"`{told}` takes the place of `spine`, `inputs`, `derived` and `blank_unless`")
+        if self.function is None:
+            return self
+        if self.rollup:
+            raise ValueError("a group is made by a `rollup` or by a `function`, not by both")
         if not self.columns:
             raise ValueError("a group with a `function` needs `columns`: the names and types that it gives")
         if not (self.reads.sources or self.reads.groups):
             raise ValueError("a group with a `function` needs `reads`: the sources and groups that the function is given")
         return self
+
+    @property
+    def is_later(self) -> bool:
+        """Whether it is made after the groups whose snapshots of the day it reads."""
+        return self.function is not None or self.rollup is not None

@@ -141,7 +141,9 @@ def in_range(column: str, minimum: float, maximum: float | None = None) -> Rule:
     """Both ends are in. NaN is above every maximum."""
     ends = [("<", minimum), (">", maximum)]
     outside = " or ".join(f"{quoted(column)} {sign} {literal(end)}" for sign, end in ends if end is not None)
-    parts = [f"≥ {minimum:g}"] * (minimum != -LARGEST) + ["finite"] * (maximum == LARGEST)
+    parts = [f"≥ {minimum:g}"] * (minimum != -LARGEST)
+    if maximum is not None:
+        parts.append("finite" if maximum == LARGEST else f"≤ {maximum:g}")
     return Rule(
         f"{column}.range",
         "expect_column_values_to_be_between",

@@ -32,7 +32,7 @@ from expectations.rules import (
     rows_at_least,
     unique,
 )
-from transforms.feature_group import AnyGroup, Column, CompiledGroup, WindowColumn
+from transforms.feature_group import AnyGroup, Column, CompiledGroup, CompiledRollup, WindowColumn
 
 SPARK_TYPES: Mapping[ColumnType, str] = {
     "string": "StringType",
@@ -91,9 +91,9 @@ def group_suite(
         one_of("time_zone", [time_zone]),
         not_null("has_history"),
     ]
-    not_negative = _not_negative(columns, definition, sources)
+    not_negative, shares = _not_negative(columns, definition, sources), _shares(group)
     for column in columns:
-        rules += _column_rules(column, column.name in not_negative)
+        rules += _column_rules(column, column.name in not_negative, is_share=column.name in shares)
     windows = group.windows if isinstance(group, CompiledGroup) else ()
     published = [item for item in windows if not item.column.internal and item.map_by is None]
     rules += _grow_with_the_window(published, not_negative)
@@ -178,10 +178,12 @@ def kept_columns(source: Source) -> dict[str, ColumnType]:
 # ---- of a snapshot
 
 
-def _column_rules(column: Column, not_negative: bool) -> Iterator[Rule]:
+def _column_rules(column: Column, not_negative: bool, *, is_share: bool) -> Iterator[Rule]:
     if not column.nullable:
         yield not_null(column.name)
-    if column.type == "number":
+    if is_share:
+        yield in_range(column.name, 0, 1)
+    elif column.type == "number":
         yield in_range(column.name, 0, LARGEST) if not_negative else finite(column.name)
     elif not_negative:
         yield in_range(column.name, 0)
@@ -207,6 +209,12 @@ def _not_negative(columns: Iterable[Column], definition: FeatureGroup, sources: 
             if minimum is not None and minimum >= 0:
                 found.add(column.name)
     return frozenset(found)
+
+
+def _shares(group: AnyGroup) -> frozenset[str]:
+    """Columns of a rollup that are a share of its members."""
+    rolled = group.rolled if isinstance(group, CompiledRollup) else ()
+    return frozenset(item.column.name for item in rolled if item.op == "share")
 
 
 def _features(aggregates: Iterable[Aggregate], states: Iterable[State]) -> Iterator[Aggregate | State]:

@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from jobs.function_groups import in_order
+from jobs.later_groups import in_order
 from transforms.calendar import cut_off
 
 if TYPE_CHECKING:
@@ -131,13 +131,13 @@ class Ledgers:
 
     def in_order(self, groups: Collection[str]) -> list[str]:
         """Groups that read others' snapshots after these."""
-        functions = in_order(self.compiled.functions[name] for name in groups if name in self.compiled.functions)
-        return [*(name for name in groups if name in self.compiled.groups), *(group.name for group in functions)]
+        later = in_order(self.compiled.later[name] for name in groups if name in self.compiled.later)
+        return [*(name for name in groups if name in self.compiled.groups), *(group.name for group in later)]
 
     def groups_read(self, group: str) -> tuple[str, ...]:
         """The groups whose snapshots of a day a group reads."""
-        function = self.compiled.functions.get(group)
-        return function.groups if function else ()
+        later = self.compiled.later.get(group)
+        return later.groups if later else ()
 
     def newest(self, group: str) -> dict[str, int]:
         """The newest commit of each source that a group reads; -1 where there is none."""

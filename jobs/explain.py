@@ -93,6 +93,8 @@ def explain(arguments: Namespace, settings: Settings) -> Explanation:
     group = catalogue.group(arguments.group)
     if group.function:
         raise UsageError(f"{group.name} is made by the Python function {group.function}; its inputs can be explained, it can't")
+    if group.rollup:
+        raise UsageError(f"{group.name} is made of other groups' rows; explain those of a member")
     known = columns_of(group)
     if arguments.feature not in known:
         name = arguments.training_set

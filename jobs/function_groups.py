@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from conf.errors import DefinitionError, InputError
+from jobs.later_groups import check_reads
 from transforms.calendar import cut_off, iso_utc, moment
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class FunctionCall:
         """
         from pyspark.errors import PySparkException
 
-        self._check_reads()
+        check_reads(self.group, self.reads, self.day)
         rows = self._checked(self._call()).persist()
         try:
             self._check_identifiers(rows)
@@ -68,14 +69,6 @@ class FunctionCall:
     @property
     def _name(self) -> str:
         return f"{self.group.name}: {self.group.module}:{self.group.function}"
-
-    def _check_reads(self) -> None:
-        for name in self.group.groups:
-            if name not in self.reads:
-                raise InputError(
-                    f"{self.group.name} reads the snapshot of {name}, and there is none as of {self.day}; "
-                    f"make it too: etr materialize --as-of {self.day} --groups {name},{self.group.name}"
-                )
 
     def _call(self) -> DataFrame:
         from pyspark.sql import DataFrame as SparkDataFrame
@@ -155,20 +148,6 @@ class FunctionCall:
         table = SnapshotTable(self.lake.storage, self.group.name, self.kind)
         written = self.writer.rows_of_day(some, snapshot_schema(self.group), table, self.day.isoformat(), self.version)
         return tuple(sorted(written, key=lambda file: file.path))
-
-
-def in_order(groups: Iterable[CompiledFunctionGroup]) -> list[CompiledFunctionGroup]:
-    """Each after those that it reads. Raises DefinitionError for groups that wait for one another."""
-    waiting = {group.name: group for group in groups}
-    ordered: list[CompiledFunctionGroup] = []
-    while waiting:
-        ready = [group for group in waiting.values() if not any(name in waiting for name in group.groups)]
-        if not ready:
-            raise DefinitionError(f"{', '.join(waiting)} read one another's snapshots; none of them can be made first")
-        ordered += ready
-        for group in ready:
-            del waiting[group.name]
-    return ordered
 
 
 def _fits(there: DataType, kind: ColumnType) -> bool:

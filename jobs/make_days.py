@@ -16,6 +16,8 @@ from transforms.answer import snapshot_schema
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from jobs.function_groups import FunctionCall
+    from jobs.rollup_groups import RollupCall
     from jobs.writers import Writer
     from stores.facts import BucketReader
     from stores.lake import Lake
@@ -40,11 +42,11 @@ class Maker:
     def make(self, work: Sequence[Wanted]) -> Iterator[tuple[Snapshot, bool]]:
         """Answer, compare with what is current, commit: each version, oldest day first, and whether the current one stands.
 
-        Functions come after the groups that they read, and find out which versions of these there are then.
+        Functions and rollups come after the groups that they read, and find out which versions of these there are then.
         """
         yield from self._commit([wanted for wanted in work if wanted.group in self.compiled.groups], self._answer)
-        functions = {wanted.group for wanted in work if wanted.group in self.compiled.functions}
-        for name in self.ledgers.in_order(functions):
+        later = {wanted.group for wanted in work if wanted.group in self.compiled.later}
+        for name in self.ledgers.in_order(later):
             for wanted in work:
                 if wanted.group == name and (refreshed := self._refreshed(wanted)):
                     yield from self._commit([refreshed], self._call)
@@ -61,7 +63,8 @@ class Maker:
             table, lease = self._table(wanted), self.leases[f"{self.kind}/{wanted.group}"]
             made, restates = versions[wanted], restatements.get(wanted)
             if not made.rows:
-                raise PublishError(f"{made.group}: no entity has a row as of {made.as_of}; is its spine's source empty?")
+                why = "is any row a member?" if made.group in self.compiled.rollups else "is its spine's source empty?"
+                raise PublishError(f"{made.group}: no entity has a row as of {made.as_of}; {why}")
             if restates is not None and restates.is_none and wanted.current is not None:
                 yield table.confirm(wanted.current, made, lease), True
                 continue
@@ -83,22 +86,30 @@ class Maker:
         return replace(wanted, version=version)
 
     def _reads(self, wanted: Wanted) -> dict[str, Snapshot]:
-        """The snapshots of the day that a function is given."""
+        """The snapshots of the day that a function or rollup reads."""
         tables = {name: SnapshotTable(self.lake.storage, name, self.kind) for name in self.ledgers.groups_read(wanted.group)}
         return {name: found for name, table in tables.items() if (found := table.current(wanted.day)) is not None}
 
     def _call(self, work: Sequence[Wanted]) -> dict[Wanted, tuple[SnapshotFile, ...]]:
-        from jobs.function_groups import FunctionCall
-
         files = {}
         for wanted in work:
             self._table(wanted).begin({wanted.day: wanted.version}, self.run_id)
-            group, reads = self.compiled.functions[wanted.group], self._reads(wanted)
-            call = FunctionCall(
-                group, wanted.day, wanted.version, reads, self.compiled, self.lake, self.spark, self.kind, self.writer
-            )
-            files[wanted] = call.run()
+            files[wanted] = self._later(wanted).run()
         return files
+
+    def _later(self, wanted: Wanted) -> FunctionCall | RollupCall:
+        from jobs.function_groups import FunctionCall
+        from jobs.rollup_groups import RollupCall
+
+        reads = self._reads(wanted)
+        rollup = self.compiled.rollups.get(wanted.group)
+        if rollup is not None:
+            zone, storage = self.compiled.zone, self.lake.storage
+            return RollupCall(rollup, wanted.day, wanted.version, reads, zone, storage, self.spark, self.kind, self.writer)
+        group = self.compiled.functions[wanted.group]
+        return FunctionCall(
+            group, wanted.day, wanted.version, reads, self.compiled, self.lake, self.spark, self.kind, self.writer
+        )
 
     def _table(self, wanted: Wanted) -> SnapshotTable:
         return SnapshotTable(self.lake.storage, wanted.group, self.kind)

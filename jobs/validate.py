@@ -120,7 +120,7 @@ def load_rules(folder: str | Path | None, catalogue: Catalogue, compiled: Compil
     from expectations.suites import kept_columns
 
     tables = []
-    for group in map(compiled.group, [*compiled.groups, *compiled.functions]):
+    for group in map(compiled.group, [*compiled.groups, *compiled.later]):
         columns: dict[str, ColumnType] = {group.entity: "string", "has_history": "boolean"}
         columns |= {column.name: column.type for column in group.columns}
         tables.append(Table("group", group.name, columns, _null_in_blank_rows(group, catalogue.groups[group.name])))

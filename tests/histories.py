@@ -268,7 +268,7 @@ def _of_its_entity(group: FeatureGroup, groups: Mapping[str, FeatureGroup]) -> l
     return [
         other
         for other in groups.values()
-        if other.name != group.name and other.record_identifier == group.record_identifier and not other.function
+        if other.name != group.name and other.record_identifier == group.record_identifier and not other.is_later
     ]
 
 

@@ -21,7 +21,7 @@ T = utc("2025-06-30 16:00")
 US = timedelta(microseconds=1)
 CATALOGUE = load_catalogue()
 SOURCES = {**CATALOGUE.sources, **CATALOGUE.unions}
-GROUPS = {name: group for name, group in CATALOGUE.groups.items() if group.function is None}
+GROUPS = {name: group for name, group in CATALOGUE.groups.items() if not group.is_later}
 
 
 def answer(group: FeatureGroup, rows: History, *, as_of: date, zone: str) -> dict[str, Any]:

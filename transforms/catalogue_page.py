@@ -9,6 +9,7 @@ from conf.specs import FeatureGroup
 from transforms.describe import Feature
 from transforms.feature_group import Compiled
 from transforms.feature_group.meaning import answered_columns
+from transforms.feature_group.rollups import formula as rollup_formula
 from transforms.formulas import formulas, joins
 
 HEAD = """\
@@ -43,17 +44,18 @@ def _overview(group: FeatureGroup, features: Iterable[Feature]) -> tuple[str, ..
 def _group(group: FeatureGroup, compiled: Compiled, features: Sequence[Feature]) -> Iterator[str]:
     yield f"\n## {group.name}\n"
     yield " ".join(_about(group)) + "\n"
-    made = dict.fromkeys(group.columns, str(group.function))  # by a Python function
-    ours = formulas(group, compiled.groups[group.name]) if group.name in compiled.groups else made
+    ours = _formulas(group, compiled)
     yield from _table(
         ("column", "type", "what it is", "formula", "null"),
         ((f"`{f.name}`", f.type, _what(f, ours), _code(ours.get(f.name, "")), _null(f, group)) for f in features),
     )
-    hidden = {} if group.function else {name: text for name, text in ours.items() if name in _internal(compiled, group)}
+    hidden = {name: text for name, text in ours.items() if name in _internal(compiled, group)}
     if hidden:
         yield "\nNot published, for the formulas above:\n"
         yield from _table(("column", "formula"), ((f"`{name}`", _code(text)) for name, text in hidden.items()))
     named = [(f"`{name}`", f"`{item.source}`", _code(text)) for item in group.inputs for name, text in item.columns.items()]
+    members = group.rollup.members if group.rollup else ()
+    named += [(f"`{name}`", f"`{item.group}`", _code(text)) for item in members for name, text in item.columns.items()]
     if named:
         yield "\nNamed expressions:\n"
         yield from _table(("name", "of", "expression"), named)
@@ -61,6 +63,14 @@ def _group(group: FeatureGroup, compiled: Compiled, features: Sequence[Feature])
     if joined:
         yield "\nJoins:\n"
         yield from _table(("source", "how"), joined)
+
+
+def _formulas(group: FeatureGroup, compiled: Compiled) -> Mapping[str, str]:
+    if group.function:
+        return dict.fromkeys(group.columns, group.function)
+    if group.rollup:
+        return {column.name: rollup_formula(column) for column in group.rollup.columns}
+    return formulas(group, compiled.groups[group.name])
 
 
 def _about(group: FeatureGroup) -> Iterator[str]:
@@ -73,10 +83,16 @@ def _about(group: FeatureGroup) -> Iterator[str]:
     if group.function:
         read = [f"`{name}`" for name in (*group.reads.sources, *group.reads.groups)]
         yield f"Made by the Python function `{group.function}` from {', '.join(read)}."
+    for members in group.rollup.members if group.rollup else ():
+        beside = [f"the row of `{name}` for its `{key}`" for name, key in members.beside.items()]
+        read_with = f", each read with {' and '.join(beside)}" if beside else ""
+        yield f"Members: the rows of `{members.group}` as of the day, by their `{members.entity}`{read_with}."
 
 
 def _internal(compiled: Compiled, group: FeatureGroup) -> set[str]:
-    found = compiled.groups[group.name]
+    found = compiled.groups.get(group.name)
+    if found is None:
+        return set()
     columns = [item.column for item in answered_columns(found)] + [item.column for item in found.derived]
     return {column.name for column in columns if column.internal}
 

@@ -54,7 +54,7 @@ def features_of(catalogue: Catalogue, compiled: Compiled, groups: Iterable[str])
 
 
 def _features(catalogue: Catalogue, compiled: Compiled, name: str) -> list[Feature]:
-    group = compiled.groups[name] if name in compiled.groups else compiled.functions[name]
+    group = compiled.group(name)
     owner = catalogue.group(name).owner
     versions, inputs = column_versions(compiled, group), sources_of_columns(compiled, group)
     windows = _windows(compiled, group) if isinstance(group, CompiledGroup) else {}

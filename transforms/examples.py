@@ -6,7 +6,7 @@ An example has the columns that it cares about; docs/definitions.md says what st
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,6 +22,7 @@ from transforms.expected import Expectation, expectation, shown
 from transforms.feature_group import Compiled
 from transforms.feature_group.meaning import HAS_HISTORY
 from transforms.feature_group.needed import only
+from transforms.rollups import answer_rollup
 from transforms.small import answer_rows
 
 LONG_AGO = "2000-01-01"  # since when the spine has an entity whose row an example leaves out
@@ -80,8 +81,15 @@ class Examples:
         if group.function and group.examples:
             told = "a group that a Python function makes takes Spark, so it has no examples; test the function"
             self.problem(("examples",), told)
-        elif group.name in compiled.groups:
+        elif group.examples and (made := self._made_by_function()):
+            told = f"'{group.name}' is made of '{made}', which a Python function makes: that takes Spark, so it has no examples"
+            self.problem(("examples",), told)
+        elif not group.function:
             self.cases = [_Case(self, number, example) for number, example in enumerate(group.examples)]
+
+    def _made_by_function(self) -> str | None:
+        behind = self.compiled.groups_behind(self.compiled.group(self.group.name))
+        return next((other.name for other in behind if other.name in self.compiled.functions), None)
 
     def run(self) -> Iterator[Outcome]:
         """Each in turn."""
@@ -97,7 +105,7 @@ class _Case:
     def __init__(self, examples: Examples, number: int, example: Example) -> None:
         self.examples, self.number, self.example = examples, number, example
         self.place: Place = ("examples", number)
-        self.compiled = examples.compiled.groups[examples.group.name]
+        self.compiled = examples.compiled.group(examples.group.name)
         self.rows = self._with_spine()
         self.tables = {name: self._table(source) for name, source in self._sources().items()}
         self.wanted = {
@@ -107,15 +115,20 @@ class _Case:
 
     def run(self) -> Outcome:
         name, columns = self.compiled.name, {column for _, _, column in self.wanted}
-        needed = only(self.examples.compiled, name, columns)
         try:
-            answered = answer_rows(needed, [name], self.tables, sorted(self.example.expected))[name]
+            answered = self._answered(name, columns)
         except Exception as fault:
             fault.add_note(f"while answering the example at {self._where(self.place)}")
             raise
         found = {(row["as_of"], row[self.compiled.entity]): row for row in answered.to_pylist()}
         cells = tuple(self._judged(found))
         return Outcome(name, self.number + 1, self._where(self.place), self.example.description, self.rows, cells)
+
+    def _answered(self, name: str, columns: Collection[str]) -> pa.Table:
+        compiled, days = self.examples.compiled, sorted(self.example.expected)
+        if name in compiled.rollups:
+            return answer_rollup(compiled, name, columns, self.tables, days)
+        return answer_rows(only(compiled, name, columns), [name], self.tables, days)[name]
 
     def _judged(self, found: Mapping[tuple[date, str], Mapping[str, object]]) -> Iterator[Cell]:
         for day, entities in self.example.expected.items():
@@ -146,8 +159,9 @@ class _Case:
             else:
                 told = f"no source named '{name}'{did_you_mean(name, catalogue.sources)}; known: {', '.join(catalogue.sources)}"
                 self.examples.problem(self._rows_place(name), told)
-        read = self.examples.compiled.sources_of(self.compiled)
-        return known | {name: catalogue.sources[name] for name in read}
+        compiled = self.examples.compiled
+        made_of = (self.compiled, *compiled.groups_behind(self.compiled))
+        return known | {name: catalogue.sources[name] for group in made_of for name in compiled.sources_of(group)}
 
     def _with_spine(self) -> dict[str, list[dict[str, str | None]]]:
         """The example's rows; where it has none of the spine, a row of each entity that is expected, since long ago."""

@@ -25,9 +25,11 @@ from conf.specs import (
     ColumnType,
     Derived,
     Example,
+    Feature,
     FeatureGroup,
     FunctionColumn,
     Reads,
+    RollupColumn,
     Score,
     ScorePart,
     Source,
@@ -179,7 +181,7 @@ class _AsWritten(GenerateJsonSchema):
         for name, told in given["properties"].items():
             if name in words and "$ref" not in told:
                 told["description"] = words[name]
-        if "op" in given["properties"]:
+        if "op" in given["properties"] and issubclass(model, Feature):
             given["properties"]["op"] = _operations()
             given["allOf"] = list(_rules_of_operations(given["properties"]))
         if model in RULES:
@@ -273,7 +275,7 @@ def _only_with(keys: Sequence[str], others: Sequence[str], *, needs: Sequence[st
 
     condition = {"anyOf": [{"required": [key]} for key in keys]}
     then = {"required": list(needs)} | (absent(others) if others else {})
-    return [{"if": condition, "then": then, "else": absent(needs)}]
+    return [{"if": condition, "then": then} | ({"else": absent(needs)} if needs else {})]
 
 
 def _choice(whole: Schema) -> Schema:
@@ -300,6 +302,7 @@ RULES: Mapping[type[BaseModel], Schema] = {
     ScorePart: {"properties": {"bands": {"minItems": 1}}},
     Score: {"properties": {"parts": {"minItems": 1}}},
     Reads: {"minProperties": 1},
+    RollupColumn: {"if": {"properties": {"op": {"const": "count"}}}, "else": {"required": ["of"]}},
     Derived: {
         "properties": {"values": {"uniqueItems": True, "minItems": 1}, "segment": {"minItems": 1}},
         "oneOf": [{"required": [form]} for form in _FORMS],
@@ -308,8 +311,9 @@ RULES: Mapping[type[BaseModel], Schema] = {
     FeatureGroup: {
         "properties": {"columns": {"minProperties": 1}},
         "allOf": [
-            *_only_with(["function"], ["spine", "inputs", "derived", "blank_unless"], needs=["columns", "reads"]),
-            {"if": {"not": {"required": ["function"]}}, "then": {"required": ["spine"]}},
+            *_only_with(["function"], ["spine", "inputs", "derived", "blank_unless", "rollup"], needs=["columns", "reads"]),
+            *_only_with(["rollup"], ["spine", "inputs", "derived", "blank_unless"], needs=[]),
+            {"if": {"not": {"anyOf": [{"required": ["function"]}, {"required": ["rollup"]}]}}, "then": {"required": ["spine"]}},
         ],
     },
     Example: {

@@ -136,7 +136,8 @@ class _Chooser:
             told = f"{name} is a group of {known[name].record_identifier}, this training set one of {self.spec.record_identifier}"
             self._fail(place, f"{told}; take groups of one record identifier")
         elif name not in self.compiled.groups:
-            told = f"{name} is made by a Python function, which gives whole days"
+            made = "by a Python function, which gives" if known[name].function else "of other groups' rows, which are of"
+            told = f"{name} is made {made} whole days"
             self._fail(place, f"{told}; a training set takes groups that are answered for any moment")
         else:
             return True

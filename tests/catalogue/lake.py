@@ -17,6 +17,7 @@ from synthetic.sample import make_sample
 from tests.synthetic.recount import outcomes
 from transforms.curated import curated_table
 from transforms.feature_group import compile_groups
+from transforms.rollups import roll_up
 from transforms.small import answer_rows
 
 ZONE = "Asia/Kuala_Lumpur"
@@ -24,7 +25,7 @@ DAY = date(2025, 8, 20)
 """More rows come after it."""
 CATALOGUE = load_catalogue()
 COMPILED = compile_groups(CATALOGUE, ZONE)
-GROUPS = tuple(name for name, group in CATALOGUE.groups.items() if not group.function)
+GROUPS = tuple(COMPILED.groups)
 TAKEN_IN = datetime(2025, 8, 1, tzinfo=UTC)
 """When a row was known whose known time can't be read."""
 COUNTED = ("transactions", "statements", "bnpl_plans", "instalments", "payments")
@@ -52,7 +53,9 @@ def make_lake(raw: Path) -> Lake:
     set_aside = [_set_aside(number, row) for number, row in enumerate(told) if row["outcome"] != "kept"]
     curated["set_aside"] = curated_table(CATALOGUE.sources["set_aside"], set_aside)
     delivered = pa.Table.from_pylist(told, schema=_DELIVERED)
-    return Lake(curated, delivered, answer_rows(COMPILED, GROUPS, curated, [DAY]))
+    snapshots = answer_rows(COMPILED, GROUPS, curated, [DAY])
+    rolled_up = {name: roll_up(group, snapshots, day=DAY, zone=ZONE) for name, group in COMPILED.rollups.items()}
+    return Lake(curated, delivered, {**snapshots, **rolled_up})
 
 
 _DELIVERED = pa.schema(

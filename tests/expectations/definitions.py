@@ -46,6 +46,6 @@ def group(*aggregates: dict[str, object], states: tuple[dict[str, object], ...] 
     )
 
 
-def catalogue_of(definition: FeatureGroup) -> tuple[Catalogue, Compiled]:
-    catalogue = Catalogue({"plans": PLANS}, {definition.name: definition})
+def catalogue_of(*definitions: FeatureGroup) -> tuple[Catalogue, Compiled]:
+    catalogue = Catalogue({"plans": PLANS}, {definition.name: definition for definition in definitions})
     return catalogue, compile_groups(catalogue, ZONE)

@@ -38,6 +38,33 @@ def told(suite: Suite, *columns: str) -> set[str]:
     return {rule.words for rule in suite.rules if rule.name.split(".")[0] not in general and not rule.name.endswith(".type")}
 
 
+def test_a_share_of_members_lies_between_0_and_1_and_is_there_unless_a_condition_leaves_none() -> None:
+    members = [{"group": "customer_plans", "entity": "customer_id", "columns": {"n": "n_7d"}}]
+    columns = [
+        {"name": "members", "op": "count"},
+        {"name": "some_share", "op": "share", "of": "n > 0"},
+        {"name": "many_share", "op": "share", "of": "n > 9", "where": "n > 0"},
+        {"name": "mean", "op": "mean", "of": "cast(n as number)"},
+    ]
+    rolled_up = FeatureGroup.model_validate(
+        {"name": "portfolio", "record_identifier": "portfolio_id", "rollup": {"members": members, "columns": columns}}
+    )
+    of_plans = group({"name": "n", "op": "count", "windows": ["7d"]}).model_copy(update={"name": "customer_plans"})
+    catalogue, compiled = catalogue_of(of_plans, rolled_up)
+    suite = group_suite(
+        compiled.group("portfolio"), rolled_up, catalogue.sources, event_time="t", time_zone=ZONE, rows=1, limits=LIMITS
+    )
+    assert {words for words in told(suite) if words.partition(" ")[0] in {column["name"] for column in columns}} == {
+        "members is not null",
+        "members is ≥ 0",
+        "some_share is not null",
+        "some_share is ≥ 0 and ≤ 1",
+        "many_share is ≥ 0 and ≤ 1",
+        "mean is not null",
+        "mean is finite",
+    }
+
+
 def test_every_snapshot_is_asked_for_its_columns_identifier_day_and_rows() -> None:
     suite = suite_of(group({"name": "n", "op": "count", "windows": ["7d"]}))
 

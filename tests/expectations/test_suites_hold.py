@@ -31,7 +31,7 @@ COMPILED = compile_groups(CATALOGUE, ZONE)
 @cache
 def answers_of(identifier: str) -> dict[str, pa.Table]:
     """Every group of an identifier, answered from one random history of all ledgers that they read; everybody agreed to it."""
-    groups = [group for group in CATALOGUE.groups.values() if group.record_identifier == identifier and not group.function]
+    groups = [group for group in CATALOGUE.groups.values() if group.record_identifier == identifier and not group.is_later]
     whole = groups[0].model_copy(update={"inputs": tuple(item for group in groups for item in group.inputs)})
     rows, _ = batch({**CATALOGUE.sources, **CATALOGUE.unions}, whole, as_of=DAY, zone=ZONE, cases=20, seed=9)
     for consent in rows.get("consents", ()):
@@ -40,7 +40,7 @@ def answers_of(identifier: str) -> dict[str, pa.Table]:
     return answer_rows(COMPILED, [group.name for group in groups], tables, [DAY])
 
 
-@pytest.mark.parametrize("name", sorted(name for name, group in CATALOGUE.groups.items() if not group.function))
+@pytest.mark.parametrize("name", sorted(name for name, group in CATALOGUE.groups.items() if not group.is_later))
 def test_no_random_history_breaks_a_rule(name: str) -> None:
     definition, group = CATALOGUE.group(name), COMPILED.groups[name]
     rows = answers_of(definition.record_identifier)[name].drop_columns(["as_of"])

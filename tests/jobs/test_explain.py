@@ -189,7 +189,7 @@ def test_equal_to_nine_digits(told, made, equal):
         ),
         ((GROUP, "zoe", "bnpl_plan_count_7d"), "customer_bnpl as of 2025-06-30 has no row of customer_id 'zoe'"),
         ((GROUP, "ann", "bnpl_approved_count_30d"), "customer_bnpl: 'bnpl_approved_count_30d' is internal"),
-        (("portfolio_regulatory", "a:b", "portfolio_count"), "portfolio_regulatory is made by the Python function"),
+        (("portfolio_regulatory", "a:b", "portfolio_count"), "portfolio_regulatory is made of other groups' rows"),
     ],
 )
 def test_what_is_not_there_is_said(capsys, lake, words, message):

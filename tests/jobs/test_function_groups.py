@@ -15,7 +15,8 @@ import pytest
 
 from conf.errors import DefinitionError, EtrError, InputError
 from jobs.due import Ledgers, find_due
-from jobs.function_groups import FunctionCall, in_order
+from jobs.function_groups import FunctionCall
+from jobs.later_groups import in_order
 from jobs.writers import ByWorkers
 from stores.lake import Lake
 from stores.snapshots import DayWriter, Snapshot, SnapshotTable, sort_by_day

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from conf.errors import LeaseError, PublishError
+from conf.errors import InputError, LeaseError, PublishError
 from jobs import materialize
 from jobs.answer_buckets import BucketTask
 from jobs.due import what_to_restate
@@ -284,6 +285,84 @@ def test_a_function_is_called_after_the_groups_that_it_reads_and_again_when_thes
     ]  # fmt: skip
     assert ([s.as_of for s in second.confirmed], called) == (["2025-09-03"], ["2025-09-02"])
     assert bench.run(groups=days, compiled=compiled, run_id="r3").made == ()
+
+
+ROLLUP: dict[str, Any] = {
+    "name": "portfolio",
+    "record_identifier": "portfolio_id",
+    "rollup": {
+        "members": [
+            {"group": "customer_plans", "entity": "if(plan_count_7d > 0, 'all', null)", "columns": {"n": "plan_count_7d"}}
+        ],
+        "columns": [{"name": "customers", "op": "count"}, {"name": "plans", "op": "sum", "of": "n"}],
+    },
+}
+
+
+def test_a_rollup_is_made_of_the_rows_of_the_day_and_again_when_these_changed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second day is restated, with it what was made of it; the third came out the same, and nothing follows from that."""
+    monkeypatch.setattr("jobs.rollup_groups.rows_in_process", lambda spark: math.inf)
+    _, compiled = catalogue_of(ROLLUP, PLANS_DAILY)
+    days = dict.fromkeys(("portfolio", "customer_plans"), SEPTEMBER[:3])
+    bench.says = lambda _: {"ann": 1, "bob": 3, "eve": 0}
+    first = bench.run(groups=days, compiled=compiled)
+    assert [(s.group, s.day.day, s.rows, dict(s.curated)) for s in first.made[3:]] == [
+        ("portfolio", day, 1, {}) for day in (1, 2, 3)
+    ]
+    assert [dict(s.groups) for s in first.made[3:]] == [{"customer_plans": s.version} for s in first.made[:3]]
+    (file,) = first.made[-1].files
+    assert pq.read_table(bench.lake.uri(file.path), partitioning=None).to_pylist() == [
+        {
+            "portfolio_id": "all",
+            "event_time": "2025-09-03T16:00:00Z",
+            "time_zone": ZONE,
+            "has_history": True,
+            "customers": 2,
+            "plans": 4,
+        }
+    ]
+
+    took_in(bench.lake, "plans", ["2025-08-01T00:00:00Z", "2025-09-01T16:00:00.000001Z"])
+    bench.says = lambda day: {"ann": 5 if day == SEPTEMBER[1] else 1, "bob": 3, "eve": 0}
+    second = bench.run(groups=days, compiled=compiled, run_id="r2")
+    assert [(s.group, s.day.day, s.restates and s.restates.values) for s in second.made] == [
+        ("customer_plans", 2, {"plan_count_7d": 1}), ("portfolio", 2, {"plans": 1}),
+    ]  # fmt: skip
+    assert [(s.group, s.as_of) for s in second.confirmed] == [("customer_plans", "2025-09-03")]
+    assert bench.run(groups=days, compiled=compiled, run_id="r3").made == ()
+
+    changed = {**ROLLUP, "rollup": {**ROLLUP["rollup"], "columns": [{"name": "customers", "op": "count", "where": "n > 1"}]}}
+    third = bench.run(groups=days, compiled=catalogue_of(changed, PLANS_DAILY)[1], run_id="r4")
+    assert {s.group: s.restates and s.restates.reasons for s in third.made} == {"portfolio": ("its definition changed",)}
+
+
+def test_a_rollup_says_what_it_lacks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group that wasn't made, one made by a definition without what the rollup reads, and a day without a member."""
+    monkeypatch.setattr("jobs.rollup_groups.rows_in_process", lambda spark: math.inf)
+    _, compiled = catalogue_of(ROLLUP, PLANS_DAILY)
+    days = {"portfolio": [FIRST]}
+    with pytest.raises(InputError) as failure:
+        bench.run(groups=days, compiled=compiled)
+    assert str(failure.value) == (
+        "portfolio reads the snapshot of customer_plans, and there is none as of 2025-09-01; "
+        "make it too: etr materialize --as-of 2025-09-01 --groups customer_plans,portfolio"
+    )
+    bench.says = lambda _: {"ann": 0}
+    bench.run(FIRST)
+    with pytest.raises(PublishError) as empty:
+        bench.run(groups=days, compiled=compiled, run_id="r2")
+    assert str(empty.value) == "portfolio: no entity has a row as of 2025-09-01; is any row a member?"
+    more = {**PLANS_DAILY, "derived": [{"name": "double", "expr": "plan_count_7d * 2"}]}
+    members = [{"group": "customer_plans", "entity": "customer_id", "columns": {"n": "double"}}]
+    of_more = {**ROLLUP, "rollup": {"members": members, "columns": ROLLUP["rollup"]["columns"]}}
+    with pytest.raises(InputError) as old:
+        bench.run(groups=days, compiled=catalogue_of(of_more, more)[1], run_id="r3")
+    assert str(old.value) == (
+        "portfolio reads double of customer_plans, whose snapshot as of 2025-09-01 was made without; "
+        "make it anew: etr materialize --as-of 2025-09-01 --groups customer_plans,portfolio"
+    )
 
 
 def test_hindsight_lies_in_a_table_of_its_own(bench: Bench) -> None:

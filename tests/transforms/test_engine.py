@@ -16,7 +16,7 @@ from tests.oracle import answer, disagreements
 
 CATALOGUE = load_catalogue()
 SOURCES = {**CATALOGUE.sources, **CATALOGUE.unions}
-GROUPS = {name: group for name, group in CATALOGUE.groups.items() if group.function is None}
+GROUPS = {name: group for name, group in CATALOGUE.groups.items() if not group.is_later}
 AGREED = {name: group.model_copy(update={"blank_unless": None}) for name, group in GROUPS.items()}  # blanks would hide the rest
 DAY = timedelta(days=1)
 

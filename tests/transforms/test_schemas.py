@@ -99,6 +99,16 @@ function: quality.orders:score
 reads: {sources: [orders]}
 columns: {quality: integer, verdict: {type: string, description: In words, scoring: forbidden}}
 """
+ROLLUP = """\
+name: shop_orders
+record_identifier: shop
+rollup:
+  members:
+    - {group: customer_orders, entity: shop, beside: {customer_credit: customer_id}, columns: {owed: cust_owed, one: 1}}
+  columns:
+    - {name: customers, op: count, scoring: forbidden}
+    - {name: owed_share, op: share, of: owed > 100, where: one = 1, online: no, description: Who owes}
+"""
 TRAINING_SET = """\
 name: order_default
 record_identifier: customer_id
@@ -270,8 +280,9 @@ def test_a_feature_group_as_yaml_writes_it(written, instead):
     assert (says_yes(FeatureGroup, text), loads(FeatureGroup, text)) == (True, True)
 
 
-def test_a_union_and_a_group_that_a_function_makes():
-    assert (says_yes(UnionSource, UNION), says_yes(FeatureGroup, FUNCTION)) == (True, True)
+def test_a_union_and_groups_that_a_function_or_a_rollup_makes():
+    assert (says_yes(UnionSource, UNION), says_yes(FeatureGroup, FUNCTION), says_yes(FeatureGroup, ROLLUP)) == (True, True, True)
+    load_model(FeatureGroup, parse_yaml(ROLLUP, "x.yaml"))
     load_model(UnionSource, parse_yaml(UNION, "x.yaml"))
     load_model(FeatureGroup, parse_yaml(FUNCTION, "x.yaml"))
 
@@ -324,10 +335,20 @@ def test_a_training_set(written, instead, right):
         (FeatureGroup, FUNCTION + "spine: orders\n"),
         (FeatureGroup, FUNCTION.replace("integer", "int")),
         (FeatureGroup, FUNCTION.replace("function: quality.orders:score", "spine: orders")),
+        (FeatureGroup, FUNCTION + ROLLUP[ROLLUP.index("rollup:") :]),
+        (FeatureGroup, ROLLUP + "spine: orders\n"),
+        (FeatureGroup, ROLLUP + "columns: {a: integer}\n"),
+        (FeatureGroup, ROLLUP.replace("op: count", "op: last_n")),
+        (FeatureGroup, ROLLUP.replace(", of: owed > 100", "")),
+        (FeatureGroup, ROLLUP.replace("entity: shop, ", "")),
+        (FeatureGroup, ROLLUP.replace("beside", "with")),
+        (FeatureGroup, ROLLUP[: ROLLUP.index("  columns:\n")]),
     ],
 )
-def test_a_wrong_union_or_function(model, text):
+def test_a_wrong_union_function_or_rollup(model, text):
     assert not says_yes(model, text)
+    with pytest.raises(DefinitionError):
+        load_model(model, parse_yaml(text, "x.yaml"))
     with pytest.raises(DefinitionError):
         load_model(model, parse_yaml(text, "x.yaml"))
 

@@ -74,6 +74,13 @@ function: "json:loads"
 reads: {sources: [orders]}
 columns: {made: number}
 """,
+    "customer_rollup": """\
+name: customer_rollup
+record_identifier: customer_id
+rollup:
+  members: [{group: customer_orders, entity: customer_id}]
+  columns: [{name: rolled, op: count}]
+""",
 }
 SET = """\
 name: order_default
@@ -160,11 +167,13 @@ FORBIDDEN = "is marked `scoring: forbidden`: for reporting, not for models; leav
          f"order_default.yaml:4: customer_orders.due_share is made from due_next_30d, which {AHEAD}\n"
          f"order_default.yaml:4: customer_orders.due_flag is made from due_next_30d, which {AHEAD}"),
         ("  customer_orders:\n", "  customer_order: all\n  customer_orders:\n", "order_default.yaml:4: no feature group named"
-         " 'customer_order' (did you mean 'customer_orders'?); known: customer_model, customer_orders, customer_profile, shop_orders"),
+         " 'customer_order' (did you mean 'customer_orders'?); known: customer_model, customer_orders, customer_profile, customer_rollup, shop_orders"),
         ("  customer_orders:\n", "  shop_orders: all\n  customer_orders:\n", "order_default.yaml:4: shop_orders is a group of shop_id, this"
          " training set one of customer_id; take groups of one record identifier"),
         ("  customer_orders:\n", "  customer_model: all\n  customer_orders:\n", "order_default.yaml:4: customer_model is made by a Python"
          " function, which gives whole days; a training set takes groups that are answered for any moment"),
+        ("  customer_orders:\n", "  customer_rollup: all\n  customer_orders:\n", "order_default.yaml:4: customer_rollup is made of other"
+         " groups' rows, which are of whole days; a training set takes groups that are answered for any moment"),
         ("  customer_orders:\n", "  customer_profile: [order_count]\n  customer_orders:\n", "order_default.yaml:5: 'order_count_7d' is a"
          " column of customer_orders, and a column of customer_profile too; leave it out of one"),
         ("name: bad,", "name: order_count_7d,", "order_default.yaml:4: 'order_count_7d' is a column of customer_orders, and a column of the"

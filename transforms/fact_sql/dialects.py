@@ -70,6 +70,10 @@ class Dialect(ABC):
         """Of a list of instants, the structs (`opens`, `closes`) from each to the next, from the last to `end`."""
 
     @abstractmethod
+    def whole_quotient(self, dividend: str, divisor: str) -> str:
+        """Of whole numbers of up to 38 digits, none of them negative, the divisor not 0 and the quotient within 64 bits."""
+
+    @abstractmethod
     def explode(self, items: str) -> str:
         """In a select list: one row an item."""
 
@@ -121,6 +125,9 @@ class _Spark(Dialect):
         following = f"coalesce(get({starts}, i + 1), {end})"
         return f"transform({starts}, (x, i) -> {self.struct({'opens': 'x', 'closes': following})})"
 
+    def whole_quotient(self, dividend: str, divisor: str) -> str:
+        return f"(CAST({dividend} AS DECIMAL(38, 0)) div CAST({divisor} AS DECIMAL(38, 0)))"
+
     def explode(self, items: str) -> str:
         return f"explode({items})"
 
@@ -171,6 +178,9 @@ class _DuckDB(Dialect):
     def spans(self, starts: str, end: str) -> str:
         following = f"coalesce(({starts})[i + 1], {end})"
         return f"list_transform({starts}, lambda x, i: {self.struct({'opens': 'x', 'closes': following})})"
+
+    def whole_quotient(self, dividend: str, divisor: str) -> str:
+        return f"(CAST({dividend} AS HUGEINT) // CAST({divisor} AS HUGEINT))"
 
     def explode(self, items: str) -> str:
         return f"unnest({items})"

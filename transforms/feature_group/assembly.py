@@ -23,10 +23,10 @@ Library = Mapping[str, GroupDraft]
 class Assembly:
     """One group. `column` compiles a column when something is made from it, whichever group says it."""
 
-    def __init__(self, draft: GroupDraft, library: Library, functions: Mapping[str, FeatureGroup]) -> None:
+    def __init__(self, draft: GroupDraft, library: Library, later: Mapping[str, FeatureGroup]) -> None:
         self.draft = draft
         self.library = library
-        self.functions = functions
+        self.later = later
         self.answered: dict[str, Draft] = dict(draft.answered)
         self.derived: dict[str, DerivedColumn] = {}
         self._making: list[str] = []
@@ -161,10 +161,15 @@ class Scope(Mapping[str, Expression]):
         return [draft for draft in self._assembly.library.values() if draft.group.record_identifier == identifier]
 
     def _unknown(self, name: str, group: str, column: str) -> ExpressionError:
-        for function in self._assembly.functions.values():
-            if column in function.columns and group in ("", function.name):
+        for later in self._assembly.later.values():
+            if group not in ("", later.name):
+                continue
+            if column in later.columns:
                 told = "which a function makes after the others; give the function what it needs (`reads: {groups: …}`) instead"
-                return ExpressionError(f"'{name}' is a column of {function.name}, {told}")
+                return ExpressionError(f"'{name}' is a column of {later.name}, {told}")
+            if later.rollup and column in [one.name for one in later.rollup.columns]:
+                told = "which is made of other groups' snapshots, after them; name what it is made of instead"
+                return ExpressionError(f"'{name}' is a column of {later.name}, {told}")
         for other in self._assembly.library.values():
             if column in other.columns and group in ("", other.group.name):
                 mine, its = self._home.group.record_identifier, other.group.record_identifier

@@ -12,6 +12,7 @@ from transforms.feature_group.compiled import Compiled, CompiledGroup, Stream, d
 from transforms.feature_group.functions import compile_function
 from transforms.feature_group.library import GroupDraft, draft_group
 from transforms.feature_group.meaning import column_versions
+from transforms.feature_group.rollups import compile_rollups
 from transforms.feature_group.streams import Streams
 from transforms.feature_group.tables import source_meaning
 
@@ -25,17 +26,17 @@ def compile_groups(catalogue: Catalogue, zone: str) -> Compiled:
     """
     streams, problems = Streams(), Problems()
     checkers = {name: Checker(group, catalogue, zone) for name, group in catalogue.groups.items()}
-    functions = {name: group for name, group in catalogue.groups.items() if group.function is not None}
+    later = {name: group for name, group in catalogue.groups.items() if group.is_later}
     library: dict[str, GroupDraft] = {}
     for name, checker in checkers.items():
         with problems.gather():
-            if name not in functions:
+            if name not in later:
                 library[name] = draft_group(checker, streams)
     problems.raise_all()
     assemblies = []
     for draft in library.values():
         with problems.gather():
-            assemblies.append(Assembly(draft, library, functions))
+            assemblies.append(Assembly(draft, library, later))
     problems.raise_all()
     finished = streams.finish()
     groups = {assembly.draft.group.name: assembly.finish(finished) for assembly in assemblies}
@@ -44,9 +45,11 @@ def compile_groups(catalogue: Catalogue, zone: str) -> Compiled:
         groups,
         {stream.name: stream for stream in finished.values()},
         catalogue.sources,
-        {name: compile_function(checkers[name]) for name in functions},
+        {name: compile_function(checkers[name]) for name, group in later.items() if group.function},
     )
-    return replace(compiled, groups={name: replace(group, version=_version(compiled, group)) for name, group in groups.items()})
+    groups = {name: replace(group, version=_version(compiled, group)) for name, group in groups.items()}
+    compiled = replace(compiled, groups=groups)
+    return replace(compiled, rollups=compile_rollups(checkers, compiled))
 
 
 def _version(compiled: Compiled, group: CompiledGroup) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from conf.specs import ColumnType, Scoring, Source
+from conf.specs import ColumnType, RollupOp, Scoring, Source
 from conf.windows import Window
 from transforms.feature_group.sql import Sql
 from transforms.operations import Operation
@@ -259,25 +259,137 @@ class CompiledFunctionGroup:
     code: str = ""  # the hash of the module's, comments and layout aside
 
 
-AnyGroup = CompiledGroup | CompiledFunctionGroup
+@dataclass(frozen=True)
+class Beside:
+    """A row of `group` that is read with a member: the one whose `identifier` is `key`, SQL over the member's own columns."""
+
+    group: str
+    identifier: str
+    key: Sql
+
+
+@dataclass(frozen=True)
+class RolledMembers:
+    """Rows of a group's snapshot: SQL over their columns, and over those of the rows beside them as `group.column`.
+
+    `entity`: the text that says whose member a row is, null: nobody's. `columns`: the same names of all members of a rollup.
+    """
+
+    group: str
+    identifier: str
+    entity: Sql
+    beside: tuple[Beside, ...]
+    columns: Mapping[str, Sql]
+
+    def beside_for(self, names: Collection[str] | None = None) -> tuple[Beside, ...]:
+        """Of the rows beside those that are asked for whose member a row is, and for what is in `names` (all when None)."""
+        used = self._used(names)
+        return tuple(one for one in self.beside if any(name.startswith(f"{one.group}.") for name in used))
+
+    def read(self, names: Collection[str] | None = None) -> dict[str, tuple[str, ...]]:
+        """Group -> the columns of its snapshot that say whose member a row is, and what is in `names` (all when None)."""
+        beside = self.beside_for(names)
+        used = sorted(self._used(names).union(*(one.key.columns for one in beside)))
+        found = {self.group: [self.identifier, *(name for name in used if "." not in name and name != self.identifier)]}
+        for one in beside:
+            theirs = [name.removeprefix(f"{one.group}.") for name in used if name.startswith(f"{one.group}.")]
+            found[one.group] = [one.identifier, *(name for name in theirs if name != one.identifier)]
+        return {group: tuple(columns) for group, columns in found.items()}
+
+    def _used(self, names: Collection[str] | None) -> frozenset[str]:
+        said = (sql for name, sql in self.columns.items() if names is None or name in names)
+        return self.entity.columns.union(*(sql.columns for sql in said))
+
+
+@dataclass(frozen=True)
+class RolledColumn:
+    """A column over members. `value`: SQL over what they say, null of those that don't count; None: every member counts.
+
+    `counts`: true of those that do, null of the others; None: they all do. `type`: that of the value.
+    """
+
+    column: Column
+    op: RollupOp
+    value: Sql | None
+    counts: Sql | None
+    type: ColumnType | None
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """What it names of the members."""
+        return frozenset().union(*(sql.columns for sql in (self.value, self.counts) if sql))
+
+
+@dataclass(frozen=True)
+class CompiledRollup:
+    """A feature group with one row for each entity that has a member among other groups' rows of the day."""
+
+    name: str
+    entity: str
+    members: tuple[RolledMembers, ...]
+    rolled: tuple[RolledColumn, ...]
+    version: str
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(item.column for item in self.rolled)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Those whose snapshots it reads."""
+        return tuple(self.read())
+
+    def read(self) -> dict[str, tuple[str, ...]]:
+        """Group -> the columns of its snapshot that are read."""
+        found: dict[str, tuple[str, ...]] = {}
+        for members in self.members:
+            for group, columns in members.read().items():
+                found[group] = tuple(dict.fromkeys((*found.get(group, ()), *columns)))
+        return found
+
+
+LaterGroup = CompiledFunctionGroup | CompiledRollup
+AnyGroup = CompiledGroup | LaterGroup
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """All groups of a catalogue and the streams that they share. `functions`: the groups that a Python function makes."""
+    """All groups of a catalogue and the streams that they share.
+
+    `functions`: the groups that a Python function makes; `rollups`: those that are made of other groups' rows.
+    """
 
     zone: str
     groups: Mapping[str, CompiledGroup]
     streams: Mapping[str, Stream]
     sources: Mapping[str, Source]
     functions: Mapping[str, CompiledFunctionGroup] = field(default_factory=dict)
+    rollups: Mapping[str, CompiledRollup] = field(default_factory=dict)
+
+    @property
+    def later(self) -> Mapping[str, LaterGroup]:
+        """The groups that are made after those whose snapshots they read."""
+        return {**self.functions, **self.rollups}
 
     def group(self, name: str) -> AnyGroup:
         """A group, whatever makes it."""
-        return self.functions[name] if name in self.functions else self.groups[name]
+        return self.groups[name] if name in self.groups else self.later[name]
+
+    def groups_behind(self, group: AnyGroup) -> tuple[AnyGroup, ...]:
+        """The groups whose snapshots it is made of, and those that these are made of."""
+        found: dict[str, AnyGroup] = {}
+        waiting = [] if isinstance(group, CompiledGroup) else list(group.groups)
+        while waiting:
+            name = waiting.pop(0)
+            if name not in found:
+                found[name] = other = self.group(name)
+                waiting += () if isinstance(other, CompiledGroup) else other.groups
+        return tuple(found.values())
 
     def sources_of(self, group: AnyGroup) -> tuple[str, ...]:
         """The sources that a group reads itself, not by other groups' snapshots."""
+        if isinstance(group, CompiledRollup):
+            return ()
         if isinstance(group, CompiledFunctionGroup):
             return group.sources
         named = (source for stream in group.streams for source in self.streams[stream].sources)

@@ -8,15 +8,19 @@ from dataclasses import fields, is_dataclass
 
 from conf.specs import Source
 from transforms.feature_group.compiled import (
+    AnyGroup,
     Column,
     Compiled,
     CompiledFunctionGroup,
     CompiledGroup,
+    CompiledRollup,
     DailyColumn,
+    RolledColumn,
     Stream,
     WindowColumn,
     digest,
 )
+from transforms.feature_group.sql import Sql
 from transforms.feature_group.tables import source_meaning
 from transforms.operations import Operation
 
@@ -26,7 +30,7 @@ _QUOTED = re.compile(r'"([^"]+)"')
 _WORDS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def column_versions(compiled: Compiled, group: CompiledGroup | CompiledFunctionGroup) -> dict[str, str]:
+def column_versions(compiled: Compiled, group: AnyGroup) -> dict[str, str]:
     """Published column -> the hash of its meaning.
 
     Names, words and the order of definitions don't change it; a formula, a type, a source's clock, the zone or the spine do.
@@ -37,6 +41,9 @@ def column_versions(compiled: Compiled, group: CompiledGroup | CompiledFunctionG
         others = [compiled.group(name).version for name in group.groups]
         made = [group.entity, group.module, group.function, group.code, read, others]
         return {column.name: digest([made, column.name, column.type], LENGTH) for column in group.columns}
+    if isinstance(group, CompiledRollup):
+        versions = {name: column_versions(compiled, compiled.group(name)) for name in group.groups}
+        return {item.column.name: digest(_rolled(compiled, group, item, versions), LENGTH) for item in group.rolled}
     own = _own_meanings(compiled, group)
     rows = [group.entity, _rows(compiled, compiled.streams[group.spine[0]]), compiled.zone]
     blanked = own[group.blank_unless] if group.blank_unless else None
@@ -46,7 +53,7 @@ def column_versions(compiled: Compiled, group: CompiledGroup | CompiledFunctionG
     }
 
 
-def sources_of_columns(compiled: Compiled, group: CompiledGroup | CompiledFunctionGroup) -> dict[str, tuple[str, ...]]:
+def sources_of_columns(compiled: Compiled, group: AnyGroup) -> dict[str, tuple[str, ...]]:
     """Column -> the sources that it is computed from, those of other columns that it uses included.
 
     Where a column blanks the others, its sources are theirs, too.
@@ -55,6 +62,20 @@ def sources_of_columns(compiled: Compiled, group: CompiledGroup | CompiledFuncti
         others = (compiled.group(name) for name in group.groups)
         read = [source for other in others for sources in sources_of_columns(compiled, other).values() for source in sources]
         return {column.name: tuple(dict.fromkeys((*group.sources, *read))) for column in group.columns}
+    if isinstance(group, CompiledRollup):
+        of_groups = {name: sources_of_columns(compiled, compiled.group(name)) for name in group.groups}
+        return {
+            item.column.name: tuple(
+                dict.fromkeys(
+                    source
+                    for members in group.members
+                    for name, columns in members.read(item.uses).items()
+                    for column in columns
+                    for source in of_groups[name].get(column, ())
+                )
+            )
+            for item in group.rolled
+        }
     found = {item.column.name: compiled.streams[item.stream].sources for item in answered_columns(group)}
     found[HAS_HISTORY] = tuple(source for stream, _, _ in group.presence for source in compiled.streams[stream].sources)
     derived = {item.column.name: item for item in group.derived}
@@ -86,6 +107,29 @@ def _own_meanings(compiled: Compiled, group: CompiledGroup) -> dict[str, str]:
         return found.get(name, name)  # what isn't a column is of the row itself
 
     return {name: meaning(name) for name in [*found, *derived]}
+
+
+def _rolled(
+    compiled: Compiled, group: CompiledRollup, item: RolledColumn, versions: Mapping[str, Mapping[str, str]]
+) -> list[object]:
+    """What is made of members: what each says, in the place of the names for it, and of the columns that it is made from."""
+    told = []
+    for members in group.members:
+        known = dict(versions[members.group])
+        for one in members.beside:
+            known |= {f"{one.group}.{name}": version for name, version in versions[one.group].items()}
+
+        def meant(sql: Sql, known: Mapping[str, str] = known) -> str:
+            return _QUOTED.sub(lambda used: f'"{known.get(used[1], used[1])}"', str(sql))
+
+        said = {name: meant(sql) for name, sql in members.columns.items()}
+        value, counts = (
+            _QUOTED.sub(lambda used, said=said: said.get(used[1], used[0]), str(sql)) if sql else None  # type: ignore[misc]
+            for sql in (item.value, item.counts)
+        )
+        beside = [[one.group, meant(one.key)] for one in members.beside_for(item.uses)]
+        told.append([meant(members.entity), beside, value, counts])
+    return [group.entity, compiled.zone, item.op, _typed(item.column), sorted(told, key=str)]
 
 
 def _answered(compiled: Compiled, item: WindowColumn | DailyColumn) -> list[object]:

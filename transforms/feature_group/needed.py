@@ -35,7 +35,7 @@ def only(compiled: Compiled, name: str, columns: Collection[str]) -> Compiled:
         clocks = {clock: values for clock, values in kept.items() if values}
         if clocks:
             streams[stream.name] = replace(stream, clocks=clocks)
-    return replace(compiled, groups={name: cut}, streams=streams, functions={})
+    return replace(compiled, groups={name: cut}, streams=streams, functions={}, rollups={})
 
 
 def _with_used(group: CompiledGroup, names: set[str]) -> set[str]:
