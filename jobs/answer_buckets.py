@@ -1,17 +1,17 @@
-"""Answers queries where the facts are: a Spark task takes a run of buckets and makes the rows of every group and day."""
+"""Answers queries where the facts are: a task takes a run of buckets and makes the rows of every group and day."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession
 
 from stores.facts import BucketReader
 from stores.snapshots import DayWriter, Kind, SnapshotFile
@@ -20,6 +20,9 @@ from transforms.answer import MAXIMUM_CELLS, answer_groups, snapshot_schema
 from transforms.calendar import cut_off, day_number, iso_utc
 from transforms.feature_group import CompiledGroup
 from transforms.kernel import Facts, Queries
+
+if TYPE_CHECKING:
+    from jobs.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,9 @@ class BucketTask:
         return replace(self, groups=(group,), days={name: self.days[name]}, readers=readers)
 
 
-def tasks_of(task: BucketTask, spark: SparkSession) -> int:
-    """How many Spark tasks answer it, each a run of buckets, so that a day has as many files."""
-    return min(task.buckets, 4 * spark.sparkContext.defaultParallelism)
+def tasks_of(task: BucketTask, at_once: int) -> int:
+    """How many tasks answer it, each a run of buckets, so that a day has as many files. `at_once`: of how many together."""
+    return min(task.buckets, 4 * at_once)
 
 
 def buckets_of(task: BucketTask, number: int, tasks: int) -> range:
@@ -54,26 +57,25 @@ def buckets_of(task: BucketTask, number: int, tasks: int) -> range:
     return range(number * task.buckets // tasks, (number + 1) * task.buckets // tasks)
 
 
-def answer_in_spark(task: BucketTask, spark: SparkSession) -> dict[str, list[tuple[str, SnapshotFile]]]:
-    """Answer every bucket and write the rows, in Spark's tasks. Returns the files by group, each with its day."""
-    tasks = tasks_of(task, spark)
+@dataclass(frozen=True)
+class Answered:
+    """The files that a task wrote: group, day, path, rows and size of each."""
 
-    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for number in batch["id"].to_pylist():
-                told = [json.dumps(item) for item in answer_buckets(task, buckets_of(task, number, tasks))]
-                yield pa.RecordBatch.from_pydict({"told": pa.array(told, pa.string())})
+    files: Sequence[tuple[str, str, str, int, int]]
 
-    rows = spark.range(0, tasks, 1, tasks).mapInArrow(work, "told string").collect()
+
+def answer_in_tasks(task: BucketTask, workers: Workers) -> dict[str, list[tuple[str, SnapshotFile]]]:
+    """Answer every bucket and write the rows. Returns the files by group, each with its day."""
+    tasks = tasks_of(task, workers.at_once)
+    told = workers.run([partial(answer_buckets, task, buckets_of(task, number, tasks)) for number in range(tasks)])
     files: dict[str, list[tuple[str, SnapshotFile]]] = {group.name: [] for group in task.groups}
-    for row in rows:
-        group, as_of, path, count, size = json.loads(row["told"])
+    for group, as_of, path, count, size in (file for answered in told for file in answered["files"]):
         files[group].append((as_of, SnapshotFile(path, count, size)))
     return files
 
 
-def answer_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[str, str, str, int, int]]:
-    """Answer all groups for some buckets and write their rows: group, day, path, rows and size of each file written."""
+def answer_buckets(task: BucketTask, buckets: Iterable[int]) -> Answered:
+    """Answer all groups for some buckets and write their rows."""
     writers = {
         group.name: DayWriter(
             task.storage,
@@ -92,9 +94,9 @@ def answer_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[s
         for writer in writers.values():
             writer.__exit__(*problem)
         raise
-    for name, writer in writers.items():
-        for as_of, file in writer.close():
-            yield name, as_of, file.path, file.rows, file.size
+    return Answered(
+        [(name, as_of, file.path, file.rows, file.size) for name, writer in writers.items() for as_of, file in writer.close()]
+    )
 
 
 def rows_of_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[str, str, pa.Table]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from conf.errors import InputError
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from conf.settings import Settings
     from jobs.progress import Progress
+    from jobs.workers import Workers
 
 WAIT_SECONDS = 60.0
 _AT_ONCE = 3
@@ -94,21 +94,14 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
         return Summary("curate", run_id, counts={"files": 0})
     check_before_spark(sources, pending, settings, lake)
     from jobs.progress import Progress
+    from jobs.workers import open_workers
 
     with Progress() as progress:
-
-        @cache
-        def spark() -> SparkSession:
-            from jobs.session import open_session
-
-            with progress.step("Spark starts"):
-                return open_session(settings)
-
         summary = run(
             sources=sources,
             raw=settings.raw,
             lake=lake,
-            spark=spark,
+            workers=open_workers(settings, progress),
             settings=settings,
             run_id=run_id,
             progress=progress,
@@ -174,7 +167,7 @@ def run(
     sources: Mapping[str, Source],
     raw: str,
     lake: Lake,
-    spark: Callable[[], SparkSession],
+    workers: Workers,
     settings: Settings,
     run_id: str,
     progress: Progress,
@@ -187,7 +180,7 @@ def run(
     What isn't kept goes to the ledger of rows set aside, if `sources` has one; `now`, which is aware, is when it became known
     where the rows don't say.
 
-    `spark` is called only when a source has more than `in_process_bytes` of new files, or reshapes them.
+    Spark is started only when a source has more than `in_process_bytes` of new files, or reshapes them.
     Files that can't be read are in the summary's `failed`; call its `raise_if_failed` when all else is done.
     Raises: InputError when the raw root is missing, or has no file of any source and there is no table yet; LeaseError when
     another run writes the same tables; PublishError when rows don't add up.
@@ -218,8 +211,8 @@ def run(
         if ledger:  # what a run that was killed didn't come to
             bring_up_to_date(ledger, raw_files, lake, leases[ledger.name])
         here = {work.source.name: _runs_here(work, in_process_bytes) for work in works}
-        session = None if all(here.values()) else spark()
-        staged = session is not None and not _workers_write(settings, session, lake, progress)
+        session = None if all(here.values()) else workers.spark()
+        staged = session is not None and not _workers_write(settings, workers, lake, progress)
         with progress.step("curate", total=len(works)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
 
             def take_in(work: SourceWork) -> SourceSummary:
@@ -260,10 +253,10 @@ def _runs_here(work: SourceWork, in_process_bytes: int) -> bool:
     return work.size <= in_process_bytes and (work.source.reshape is None or not work.files)
 
 
-def _workers_write(settings: Settings, spark: SparkSession, lake: Lake, progress: Progress) -> bool:
+def _workers_write(settings: Settings, workers: Workers, lake: Lake, progress: Progress) -> bool:
     from jobs.writers import workers_write
 
-    return workers_write(settings.writer, spark, lake.storage, "curated", progress)
+    return workers_write(settings.writer, workers, lake.storage, "curated", progress)
 
 
 def _engine(spark: SparkSession | None, staged_in: Lake | None = None, source: str = "") -> SqlEngine:

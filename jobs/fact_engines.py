@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -44,7 +44,7 @@ class BySpark:
 
     name = "Spark"
 
-    def __init__(self, compiled: Compiled, lake: Lake, spark: SparkSession) -> None:
+    def __init__(self, compiled: Compiled, lake: Lake, spark: Callable[[], SparkSession]) -> None:
         self.compiled, self.lake, self.spark = compiled, lake, spark
         self._opened: dict[str, DataFrame] = {}
         self._lock = Lock()
@@ -83,9 +83,9 @@ class BySpark:
         from transforms.facts import curated_schema
 
         if source not in self._opened:
-            rows = self.lake.curated(source).read(self.spark)
+            rows = self.lake.curated(source).read(self.spark())
             empty = curated_schema(self.compiled.sources[source])
-            self._opened[source] = rows if rows is not None else self.spark.createDataFrame([], empty)
+            self._opened[source] = rows if rows is not None else self.spark().createDataFrame([], empty)
         return self._opened[source]
 
 

@@ -24,10 +24,9 @@ from jobs.unpublished import pending as pending
 from jobs.validate import held_back_message
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from conf.settings import Settings
     from jobs.progress import Progress
+    from jobs.workers import Workers
     from jobs.writers import Writer
     from stores.aws import FeatureStoreAddress
     from stores.lake import Lake
@@ -134,7 +133,7 @@ def run(
     compiled: Compiled,
     days: Days,
     lake: Lake,
-    spark: SparkSession,
+    workers: Workers,
     settings: Settings,
     run_id: str,
     progress: Progress,
@@ -153,8 +152,8 @@ def run(
         return IngestSummary(run_id, {work.group.name: GroupSummary(work.group.name, _untouched(work)) for work in works})
     with feature_store(settings) as address:
         works = [_with_feature_group(work, address, settings) if work.has_work() else work for work in works]
-        writer = _writer(works, lake, settings, spark, progress)
-        publisher = _Publisher(lake, spark, settings, address, run_id, now or datetime.now(UTC), writer)
+        writer = _writer(works, lake, settings, workers, progress)
+        publisher = _Publisher(lake, workers, settings, address, run_id, now or datetime.now(UTC), writer)
         with progress.step("publish", total=len(works)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
 
             def publish(work: GroupWork) -> GroupSummary | EtrError:
@@ -175,12 +174,12 @@ def run(
     return summary
 
 
-def _writer(works: Sequence[GroupWork], lake: Lake, settings: Settings, spark: SparkSession, progress: Progress) -> Writer:
+def _writer(works: Sequence[GroupWork], lake: Lake, settings: Settings, workers: Workers, progress: Progress) -> Writer:
     """Who writes the offline store."""
     from jobs.writers import choose_writer
 
     target = next(work.target for work in works if work.target is not None)
-    return choose_writer(settings.writer, spark, lake.storage.elsewhere(target.table), "", progress)
+    return choose_writer(settings.writer, workers, lake.storage.elsewhere(target.table), "", progress)
 
 
 def _untouched(work: GroupWork) -> tuple[DaySummary, ...]:
@@ -213,7 +212,7 @@ class _Publisher:
     """Publishes one group after the other, or two at once."""
 
     lake: Lake
-    spark: SparkSession
+    workers: Workers
     settings: Settings
     address: FeatureStoreAddress
     run_id: str
@@ -237,7 +236,7 @@ class _Publisher:
     # ---- offline
 
     def _offline(self, work: GroupWork, days: Sequence[date]) -> dict[date, DaySummary]:
-        """Write some days' files in one Spark job, a task a file, then note each day that is whole."""
+        """Write some days' files, a task a file, then note each day that is whole."""
         assert work.target is not None
         offline = {day: self._offline_day(work, day) for day in days}
         tasks = [(day, number) for day in days for number in range(len(offline[day].parts))]
@@ -301,7 +300,7 @@ class _Publisher:
     # ---- online
 
     def _online(self, work: GroupWork, newest: Day) -> OnlineSummary:
-        """Send what changed since it was last sent, in one Spark job, a connection pool a task."""
+        """Send what changed since it was last sent, a connection pool a task."""
         from stores.protocols import WriteOutcome
         from stores.published import SentOnline
         from stores.sending import send_part
@@ -348,7 +347,7 @@ class _Publisher:
         from stores.online import OnlineConfig
         from stores.sending import Sending
 
-        at_once = self.spark.sparkContext.defaultParallelism
+        at_once = self.workers.at_once
         most_rows = min(ROWS_A_SENDING, max(LEAST_ROWS_A_SENDING, math.ceil(newest.snapshot.rows / at_once)))
         parts = plan_parts(newest.snapshot.files, most_rows=most_rows)
         limit = self.settings.online_store.records_per_second
@@ -432,12 +431,18 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
     if all(item.held_back for item in unpublished):
         raise HeldBack(held_back_message(verdicts, lake))
     from jobs.progress import Progress
-    from jobs.session import open_session
+    from jobs.workers import open_workers
 
     with lake.hold([f"published/{group}" for group in days], run_id, arguments.wait), Progress() as progress:
-        with progress.step("Spark starts"):
-            spark = open_session(settings)
-        summary = run(compiled=compiled, days=days, lake=lake, spark=spark, settings=settings, run_id=run_id, progress=progress)
+        summary = run(
+            compiled=compiled,
+            days=days,
+            lake=lake,
+            workers=open_workers(settings, progress),
+            settings=settings,
+            run_id=run_id,
+            progress=progress,
+        )
     summary.raise_if_failed(lake)
     held_back = held_back_message(verdicts, lake)
     if held_back:

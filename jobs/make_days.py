@@ -14,10 +14,9 @@ from stores.snapshots import Kind, Restatement, Snapshot, SnapshotFile, Snapshot
 from transforms.answer import snapshot_schema
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from jobs.function_groups import FunctionCall
     from jobs.rollup_groups import RollupCall
+    from jobs.workers import Workers
     from jobs.writers import Writer
     from stores.facts import BucketReader
     from stores.lake import Lake
@@ -32,7 +31,7 @@ class Maker:
     compiled: Compiled
     ledgers: Ledgers
     lake: Lake
-    spark: SparkSession
+    workers: Workers
     run_id: str
     readers: Mapping[str, BucketReader]
     leases: Mapping[str, Lease]
@@ -105,17 +104,17 @@ class Maker:
         rollup = self.compiled.rollups.get(wanted.group)
         if rollup is not None:
             zone, storage = self.compiled.zone, self.lake.storage
-            return RollupCall(rollup, wanted.day, wanted.version, reads, zone, storage, self.spark, self.kind, self.writer)
+            return RollupCall(rollup, wanted.day, wanted.version, reads, zone, storage, self.workers, self.kind, self.writer)
         group = self.compiled.functions[wanted.group]
         return FunctionCall(
-            group, wanted.day, wanted.version, reads, self.compiled, self.lake, self.spark, self.kind, self.writer
+            group, wanted.day, wanted.version, reads, self.compiled, self.lake, self.workers.spark(), self.kind, self.writer
         )
 
     def _table(self, wanted: Wanted) -> SnapshotTable:
         return SnapshotTable(self.lake.storage, wanted.group, self.kind)
 
     def _answer(self, work: Sequence[Wanted]) -> dict[Wanted, tuple[SnapshotFile, ...]]:
-        """The files of each version, one Spark job an entity."""
+        """The files of each version, the groups of an entity together."""
         from jobs.answer_buckets import BucketTask
 
         files: dict[Wanted, tuple[SnapshotFile, ...]] = {}
@@ -147,7 +146,7 @@ class Maker:
         )
 
     def _compare(self, versions: Mapping[Wanted, Snapshot]) -> dict[Wanted, Restatement]:
-        """How each version that replaces another differs from it, a Spark task each."""
+        """How each version that replaces another differs from it, a task each."""
         from stores.differences import Comparison
 
         replacing = {wanted: made for wanted, made in versions.items() if wanted.current is not None and made.files}

@@ -17,10 +17,9 @@ from jobs.request import Days, Request, Restating, add_days, read_request
 from jobs.summary import Summary, run_job
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from conf.settings import WriterChoice
     from jobs.progress import Progress
+    from jobs.workers import Workers
     from stores.facts import BucketReader
     from stores.lake import Lake
     from stores.snapshots import Kind, Snapshot
@@ -69,7 +68,7 @@ def run(
     compiled: Compiled,
     days: Days,
     lake: Lake,
-    spark: SparkSession,
+    workers: Workers,
     run_id: str,
     progress: Progress,
     restating: Restating = "asked",
@@ -98,14 +97,14 @@ def run(
             stack.enter_context(lake.hold(_ledgers_read(compiled, days), run_id, wait_seconds))
             ledgers = Ledgers.of(compiled, days, lake)
             due = find_due(ledgers, days, lake, restating=restating, horizon=horizon, kind=kind)
-            readers = _prepare(compiled, due.make, lake, spark, progress)
+            readers = _prepare(compiled, due.make, lake, workers, progress)
             if any(wanted.group in compiled.functions for wanted in due.make):
                 held_on.push(stack.pop_all())  # functions read the ledgers themselves
         for group in dict.fromkeys(wanted.group for wanted in due.make):
             SnapshotTable(lake.storage, group, kind).sweep()
         if due.make:
-            chosen = choose_writer(writer, spark, lake.storage, kind, progress)
-            maker = Maker(compiled, ledgers, lake, spark, run_id, readers, leases, kind, chosen)
+            chosen = choose_writer(writer, workers, lake.storage, kind, progress)
+            maker = Maker(compiled, ledgers, lake, workers, run_id, readers, leases, kind, chosen)
             with progress.step("snapshots", total=len(due.make)) as step:
                 for chunk in _chunks(due.make, days_at_once):
                     for snapshot, stands in maker.make(chunk):
@@ -121,7 +120,7 @@ def _ledgers_read(compiled: Compiled, groups: Collection[str]) -> list[str]:
 
 
 def _prepare(
-    compiled: Compiled, work: Sequence[Wanted], lake: Lake, spark: SparkSession, progress: Progress
+    compiled: Compiled, work: Sequence[Wanted], lake: Lake, workers: Workers, progress: Progress
 ) -> Mapping[str, BucketReader]:
     groups = [compiled.groups[wanted.group] for wanted in work if wanted.group in compiled.groups]
     if not groups:
@@ -129,7 +128,7 @@ def _prepare(
     from jobs.prepare_facts import bring_up_to_date
 
     streams = dict.fromkeys(stream for group in groups for stream in group.streams)
-    return bring_up_to_date(compiled, streams, lake, spark, progress)
+    return bring_up_to_date(compiled, streams, lake, workers, progress)
 
 
 def _chunks(work: Sequence[Wanted], days_at_once: int) -> Iterator[list[Wanted]]:
@@ -177,18 +176,16 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
         say_what_to_restate(due.to_restate)
         return Summary("materialize", run_id, counts={"made": 0, "rows": 0, "to_restate": len(due.to_restate)}, tables=left_out)
     from jobs.progress import Progress
-    from jobs.session import open_session
+    from jobs.workers import open_workers
 
     with Progress() as progress, ExitStack() as stack:
         tables = tables_written(request.compiled, request.groups, request.kind)
         stack.enter_context(request.lake.hold(tables, run_id, arguments.wait))
-        with progress.step("Spark starts"):
-            spark = open_session(request.settings)
         result = run(
             compiled=request.compiled,
             days=request.days,
             lake=request.lake,
-            spark=spark,
+            workers=open_workers(request.settings, progress),
             run_id=run_id,
             progress=progress,
             restating=request.restating,

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jobs.arguments import COMMON, JobParser
@@ -16,8 +16,6 @@ from jobs.request import Days, Request, add_days, read_request, refuse_hindsight
 from jobs.summary import Summary, run_job
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from jobs.curate import CurateSummary
     from jobs.due import Due, Wanted
     from jobs.ingest import IngestSummary
@@ -158,24 +156,18 @@ class Pipeline:
         from conf.errors import HeldBack
         from jobs import curate, ingest, materialize, validate
         from jobs.due import say_what_to_restate
+        from jobs.workers import open_workers
 
         request = self.request
         files = curate.pending_files(request.catalogue.sources, request.settings.raw, request.lake)
         curate.check_before_spark(request.catalogue.sources, files, request.settings, request.lake)
         size = sum(file.size for found in files.values() for file in found)
-
-        @cache
-        def spark() -> SparkSession:
-            from jobs.session import open_session
-
-            with progress.step("Spark starts"):
-                return open_session(request.settings, light=size < SMALL_BYTES)
-
+        workers = open_workers(request.settings, progress, light=size < SMALL_BYTES)
         taken = curate.run(
             sources=request.catalogue.sources,
             raw=request.settings.raw,
             lake=request.lake,
-            spark=spark,
+            workers=workers,
             settings=request.settings,
             run_id=self.run_id,
             progress=progress,
@@ -184,7 +176,7 @@ class Pipeline:
             compiled=request.compiled,
             days=request.days,
             lake=request.lake,
-            spark=spark(),
+            workers=workers,
             run_id=self.run_id,
             progress=progress,
             restating=request.restating,
@@ -194,13 +186,13 @@ class Pipeline:
         )
         days = self._days_to_publish([(s.group, s.day) for s in (*made.made, *made.confirmed)], made.to_restate)
         judged = validate.run(
-            snapshots=self._current(days), spark=spark, run_id=self.run_id, progress=progress, **self._judging()
+            snapshots=self._current(days), spark=workers.spark, run_id=self.run_id, progress=progress, **self._judging()
         )
         published = ingest.run(
             compiled=request.compiled,
             days=days,
             lake=request.lake,
-            spark=spark(),
+            workers=workers,
             settings=request.settings,
             run_id=self.run_id,
             progress=progress,

@@ -19,7 +19,7 @@ from transforms.feature_group import Compiled, Stream, source_meaning
 from transforms.feature_group.compiled import digest
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from jobs.workers import Workers
 
 SMALL_ROWS = 1_000_000  # curated rows of a stream that a cluster's driver prepares by itself
 ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
@@ -29,27 +29,28 @@ _AT_ONCE = 3  # streams prepared at the same time: while some are planned, other
 
 
 def bring_up_to_date(
-    compiled: Compiled, streams: Collection[str], lake: Lake, spark: SparkSession, progress: Progress
+    compiled: Compiled, streams: Collection[str], lake: Lake, workers: Workers, progress: Progress
 ) -> dict[str, BucketReader]:
     """Prepare what the streams (by name) lack of the curated tables, and return a reader of each.
 
     All streams of one entity have the same number of buckets. The caller holds the lease on `facts/<entity>` of each.
     """
-    preparer = Preparer(compiled, lake, ByDuckDB(compiled, lake), BySpark(compiled, lake, spark), rows_in_process(spark))
+    here, in_spark = ByDuckDB(compiled, lake), BySpark(compiled, lake, workers.spark)
+    preparer = Preparer(compiled, lake, here, in_spark, rows_in_process(workers))
     readers: dict[str, BucketReader] = {}
     for entity in dict.fromkeys(compiled.streams[name].entity for name in streams):
         names = [name for name in dict.fromkeys(streams) if compiled.streams[name].entity == entity]
-        bits = _bucket_bits(compiled, entity, lake, spark)
+        bits = _bucket_bits(compiled, entity, lake, workers.at_once)
         readers |= _of_entity(preparer, entity, names, bits, progress)
     return readers
 
 
-def rows_in_process(spark: SparkSession) -> float:
+def rows_in_process(workers: Workers) -> float:
     """How many curated rows of a stream DuckDB prepares on the driver, in memory that doesn't grow with them.
 
     Any number on one machine, where Spark takes several times its CPU seconds; with other machines to share the work, few.
     """
-    return math.inf if (spark.sparkContext.master or "").startswith("local") else SMALL_ROWS
+    return SMALL_ROWS if workers.many_machines else math.inf
 
 
 def fact_table(compiled: Compiled, stream: Stream, lake: Lake) -> FactTable:
@@ -118,14 +119,14 @@ class Preparer:
         return engine
 
 
-def _bucket_bits(compiled: Compiled, entity: str, lake: Lake, spark: SparkSession) -> int:
+def _bucket_bits(compiled: Compiled, entity: str, lake: Lake, at_once: int) -> int:
     """How many bits of the entity's hash name its bucket: enough that a bucket holds about ROWS_A_BUCKET curated rows.
 
     A number once chosen stays until the rows have quadrupled, since changing it means preparing everything anew.
     """
     sources = {source for stream in compiled.streams.values() if stream.entity == entity for source in stream.sources}
     rows = sum(_rows(lake.curated(source).commits()) for source in sources)
-    least = math.ceil(math.log2(max(spark.sparkContext.defaultParallelism, 1)))
+    least = math.ceil(math.log2(max(at_once, 1)))
     bits = max(least, math.ceil(math.log2(max(rows / ROWS_A_BUCKET, 1))))
     path = f"facts/{entity}/buckets.json"
     if lake.storage.exists(path):

@@ -18,8 +18,7 @@ from transforms.prepare_duckdb import connect
 from transforms.rollups import roll_up, rollup_sql
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
+    from jobs.workers import Workers
     from jobs.writers import Writer
     from stores.snapshots import Kind, Snapshot, SnapshotFile, SnapshotTable
     from stores.storage import Storage
@@ -39,7 +38,7 @@ class RollupCall:
     reads: Mapping[str, Snapshot]
     zone: str
     storage: Storage
-    spark: SparkSession
+    workers: Workers
     kind: Kind
     writer: Writer
 
@@ -51,7 +50,7 @@ class RollupCall:
         check_reads(self.group, self.reads, self.day)
         self._check_columns()
         read = sum(snapshot.rows for snapshot in self.reads.values())
-        files = self._in_process() if read <= rows_in_process(self.spark) else self._in_spark()
+        files = self._in_process() if read <= rows_in_process(self.workers) else self._in_spark()
         return tuple(sorted(files, key=lambda file: file.path))
 
     def _check_columns(self) -> None:
@@ -84,14 +83,15 @@ class RollupCall:
             return [file for _, file in writer.close()]
 
     def _in_spark(self) -> list[SnapshotFile]:
+        spark = self.workers.spark()
         views = {name: f"rollup_{uuid.uuid4().hex}" for name in self.reads}
         for name, snapshot in self.reads.items():
-            self._table(name).read(self.spark, snapshot).createTempView(views[name])
+            self._table(name).read(spark, snapshot).createTempView(views[name])
         try:
-            rows = self.spark.sql(rollup_sql(self.group, views, SPARK, day=self.day, zone=self.zone))
-            some = rows.coalesce(4 * self.spark.sparkContext.defaultParallelism)
+            rows = spark.sql(rollup_sql(self.group, views, SPARK, day=self.day, zone=self.zone))
+            some = rows.coalesce(4 * self.workers.at_once)
             table = self._table(self.group.name)
             return self.writer.rows_of_day(some, snapshot_schema(self.group), table, self.day.isoformat(), self.version)
         finally:
             for view in views.values():
-                self.spark.catalog.dropTempView(view)
+                spark.catalog.dropTempView(view)

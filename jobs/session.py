@@ -37,7 +37,6 @@ _LOCAL = {
     "spark.ui.showConsoleProgress": "false",
     # The default of 10,000 tasks a listing is for clusters: VACUUM alone takes minutes with it on a laptop.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
-    "spark.python.daemon.module": "jobs.python_daemon",
 }
 # For many small queries, as in tests: half the CPU of a start, and slower code in the long run.
 _LIGHT = {

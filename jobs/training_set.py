@@ -58,13 +58,12 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
         show_result(asked, current, time.monotonic() - started, is_new=False)
         return _summary(asked, current, run_id, made=0)
     from jobs.progress import Progress
-    from jobs.session import open_session
     from jobs.training_set_make import run
+    from jobs.workers import open_workers
 
     with Progress() as progress:
-        with progress.step("Spark starts"):
-            spark = open_session(asked.settings)
-        made = run(asked, spark=spark, run_id=run_id, progress=progress, wait_seconds=arguments.wait)
+        workers = open_workers(asked.settings, progress)
+        made = run(asked, workers=workers, run_id=run_id, progress=progress, wait_seconds=arguments.wait)
     show_result(asked, made, time.monotonic() - started, is_new=True)
     return _summary(asked, made, run_id, made=1)
 

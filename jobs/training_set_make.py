@@ -1,4 +1,4 @@
-"""Makes a training set: facts brought up to date, labels beside them, rows in Spark's tasks, one commit for the whole."""
+"""Makes a training set: facts brought up to date, labels beside them, rows in tasks, one commit for the whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
 
 from conf.errors import InputError, PublishError
 from jobs.labels_file import LabelsFile, quarantine_rows
@@ -15,6 +14,7 @@ from jobs.prepare_facts import bring_up_to_date
 from jobs.progress import Progress
 from jobs.training_set_asked import Asked
 from jobs.training_set_tasks import LabelTask, Written, write_buckets
+from jobs.workers import Workers
 from jobs.writers import choose_writer
 from stores.facts import BucketReader
 from stores.training_sets import FOLDER, LabelSource, LabelStage, TrainingSetVersion
@@ -24,7 +24,7 @@ FATES = {"rows": "became rows", "unripe": "aren't ripe", "rejected": "were rejec
 """What becomes of a label; together they are all."""
 
 
-def run(asked: Asked, *, spark: SparkSession, run_id: str, progress: Progress, wait_seconds: float = 0.0) -> TrainingSetVersion:
+def run(asked: Asked, *, workers: Workers, run_id: str, progress: Progress, wait_seconds: float = 0.0) -> TrainingSetVersion:
     """Make the training set anew and put it in the place of the one before.
 
     Raises: LeaseError when another run writes the same tables; InputError when no label can be used, PublishError when the counts
@@ -38,13 +38,13 @@ def run(asked: Asked, *, spark: SparkSession, run_id: str, progress: Progress, w
         table.remove_leftovers()
         with asked.lake.hold(asked.ledgers_read, run_id, wait_seconds):
             curated = asked.curated()
-            readers = _Readers.prepare(asked, spark, progress)
+            readers = _Readers.prepare(asked, workers, progress)
         labels = {}
         if asked.labels:
             with progress.step("labels", total=asked.survey.labels):
                 labels = _stage(asked, asked.labels, run_id, readers.bucket_bits)
         with progress.step("rows", total=1 << readers.bucket_bits):
-            written = _write(asked, readers, labels, spark, run_id, progress)
+            written = _write(asked, readers, labels, workers, run_id, progress)
         made = _told(asked, run_id, curated, written)
         _check(asked, made)
         table.commit(made, asked.made.rows.schema, lease)
@@ -60,12 +60,12 @@ class _Readers:
     bucket_bits: int
 
     @classmethod
-    def prepare(cls, asked: Asked, spark: SparkSession, progress: Progress) -> _Readers:
+    def prepare(cls, asked: Asked, workers: Workers, progress: Progress) -> _Readers:
         made = asked.made
-        features = bring_up_to_date(made.features, made.feature_streams, asked.lake, spark, progress)
+        features = bring_up_to_date(made.features, made.feature_streams, asked.lake, workers, progress)
         outcomes: Mapping[str, BucketReader] = {}
         if made.outcomes:
-            outcomes = bring_up_to_date(made.outcomes, made.outcome_streams, asked.lake, spark, progress)
+            outcomes = bring_up_to_date(made.outcomes, made.outcome_streams, asked.lake, workers, progress)
         bits = {layer.bucket_bits for reader in (*features.values(), *outcomes.values()) for layer in reader.layers}
         if len(bits) > 1:
             raise PublishError(f"{asked.name}: facts lie in different numbers of buckets; remove the lake's facts/ and run again")
@@ -111,11 +111,11 @@ def _write(
     asked: Asked,
     readers: _Readers,
     labels: Mapping[int, tuple[str, ...]],
-    spark: SparkSession,
+    workers: Workers,
     run_id: str,
     progress: Progress,
 ) -> list[Written]:
-    """Every bucket's rows; each Spark task a run of buckets, and a file."""
+    """Every bucket's rows; each task a run of buckets, and a file."""
     columns = asked.labels.columns if asked.labels else None
     task = LabelTask(
         storage=asked.lake.storage,
@@ -129,13 +129,13 @@ def _write(
         names={"_entity": columns.entity, "_time": columns.time} if columns else {},
     )
     buckets = 1 << readers.bucket_bits
-    tasks = min(buckets, 4 * spark.sparkContext.defaultParallelism)
+    tasks = min(buckets, 4 * workers.at_once)
     calls = []
     for number in range(tasks):
         mine = range(number * buckets // tasks, (number + 1) * buckets // tasks)
         quarantine = asked.lake.quarantine_path(run_id, _quarantine(asked, number))
         calls.append(partial(write_buckets, task, number, mine, quarantine))
-    writer = choose_writer(asked.settings.writer, spark, asked.lake.storage, FOLDER, progress)
+    writer = choose_writer(asked.settings.writer, workers, asked.lake.storage, FOLDER, progress)
     return [Written.of(told) for told in writer.run(calls)]
 
 

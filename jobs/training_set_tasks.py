@@ -1,4 +1,4 @@
-"""What a Spark task does for a training set: the labels of a run of buckets to rows, where the facts of their entities are."""
+"""What a task does for a training set: the labels of a run of buckets to rows, where the facts of their entities are."""
 
 from __future__ import annotations
 

@@ -455,15 +455,11 @@ def _work(arguments: Namespace, run_id: str) -> Summary:
         would = {"would": [f"judge {snapshot.group} as of {snapshot.as_of}" for snapshot in pending(**judge)]}
         return Summary("validate", run_id, tables=would | left_out)
     from jobs.progress import Progress
-
-    def spark() -> SparkSession:
-        from jobs.session import open_session
-
-        return open_session(request.settings)
+    from jobs.workers import open_workers
 
     tables = [f"snapshots/{group}" for group in request.groups]
     with request.lake.hold(tables, run_id), Progress() as progress:
-        summary = run(**judge, spark=spark, run_id=run_id, progress=progress)
+        summary = run(**judge, spark=open_workers(request.settings, progress).spark, run_id=run_id, progress=progress)
     message = held_back_message(summary.verdicts, request.lake)
     if message:
         raise HeldBack(message)

@@ -1,4 +1,4 @@
-"""Who writes the files of what Spark's workers make: the workers themselves or, where they may not, Spark. The rows are the same.
+"""Who writes the files of what workers make: the workers themselves or, where they may not, Spark. The rows are the same.
 
 Workers write at a quarter of the cost. Spark's way: rows cross back into the JVM, Spark writes them beside where they belong, and
 moves them; small files that go with them are written by the driver. Both give manifests; who commits them needn't know.
@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
-from jobs import tasks as spark_tasks
 from jobs.progress import Progress
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from conf.settings import WriterChoice
     from jobs.answer_buckets import BucketTask
+    from jobs.workers import Workers
     from stores.offline import OfflineDay, OfflineFile
     from stores.snapshots import SnapshotFile, SnapshotTable
     from stores.storage import Storage
@@ -55,14 +55,14 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class ByWorkers:
-    """Each Spark task writes what it makes."""
+    """Each task writes what it makes."""
 
-    spark: SparkSession
+    workers: Workers
 
     def answers(self, task: BucketTask) -> dict[str, list[tuple[str, SnapshotFile]]]:
         from jobs import answer_buckets
 
-        return answer_buckets.answer_in_spark(task, self.spark)
+        return answer_buckets.answer_in_tasks(task, self.workers)
 
     def rows_of_day(
         self, rows: DataFrame, schema: pa.Schema, table: SnapshotTable, as_of: str, version: str
@@ -76,11 +76,11 @@ class ByWorkers:
     def offline_parts(self, parts: Sequence[tuple[OfflineDay, int]]) -> list[OfflineFile]:
         from stores.offline import OfflineFile, write_part
 
-        told = spark_tasks.run_in_tasks(self.spark, [partial(write_part, day, number) for day, number in parts])
+        told = self.workers.run([partial(write_part, day, number) for day, number in parts])
         return [OfflineFile(**one) for one in told]
 
     def run(self, calls: Sequence[Callable[[], Any]]) -> list[dict[str, Any]]:
-        return spark_tasks.run_in_tasks(self.spark, calls)
+        return self.workers.run(calls)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class ByJvm:
         from transforms.answer import snapshot_schema
 
         [group] = task.groups
-        tasks = tasks_of(task, self.spark)
+        tasks = tasks_of(task, self.spark.sparkContext.defaultParallelism)
         rows = self.spark.range(0, tasks, 1, tasks).mapInArrow(
             partial(_answer_rows, task, tasks), spark_schema(_with_day(snapshot_schema(group)))
         )
@@ -163,28 +163,30 @@ class Probed:
     refusal: str | None
 
 
-def choose_writer(wanted: WriterChoice, spark: SparkSession, storage: Storage, folder: str, progress: Progress) -> Writer:
+def choose_writer(wanted: WriterChoice, workers: Workers, storage: Storage, folder: str, progress: Progress) -> Writer:
     """The writer that is wanted, or of `auto` the one that `workers_write` finds."""
-    return ByWorkers(spark) if workers_write(wanted, spark, storage, folder, progress) else ByJvm(spark)
+    return ByWorkers(workers) if workers_write(wanted, workers, storage, folder, progress) else ByJvm(workers.spark())
 
 
 _tried: WeakKeyDictionary[SparkContext, dict[Storage, bool]] = WeakKeyDictionary()
 """What came of the attempts of each Spark application."""
 
 
-def workers_write(wanted: WriterChoice, spark: SparkSession, storage: Storage, folder: str, progress: Progress) -> bool:
+def workers_write(wanted: WriterChoice, workers: Workers, storage: Storage, folder: str, progress: Progress) -> bool:
     """Whether workers write their own files, or Spark does: as is wanted, or of `auto` as one of them finds who tries to.
 
     It tries in `folder`, which may be empty, once in the life of a Spark application for a storage and all that lies below it.
     """
     if wanted != "auto":
         return wanted == "workers"
-    tried = _tried.setdefault(spark.sparkContext, {})
+    if not workers.many_machines:
+        return True  # what this process may, so may those that it starts
+    tried = _tried.setdefault(workers.spark().sparkContext, {})
     for known, may in tried.items():
         if type(known) is type(storage) and f"{storage.root}/".startswith(f"{known.root}/"):
             return may
     with progress.step("may workers write?") as step:
-        problem = Probed(**spark_tasks.run_in_tasks(spark, [partial(_probe, storage, folder)])[0]).refusal
+        problem = Probed(**workers.run([partial(_probe, storage, folder)])[0]).refusal
         step.finish("yes" if problem is None else "no: Spark writes")
     if problem is not None:
         _log.warning(

@@ -14,13 +14,12 @@ from bench.question import GROUP, TRAINING_SET
 from conf.settings import load_settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from jobs.progress import Progress
+    from jobs.workers import Workers
     from transforms.feature_group import Compiled
 
 SETTINGS = {"time_zone": "UTC", "spark.shuffle_partitions": "8", "spark.driver_memory": "6g"}
-Opened = tuple["Compiled", "SparkSession", "Progress"]
+Opened = tuple["Compiled", "Workers", "Progress"]
 
 
 class Ours:
@@ -41,7 +40,7 @@ class Ours:
     def open(self) -> None:
         from conf.catalogue import load_catalogue
         from jobs.progress import Progress
-        from jobs.session import open_session
+        from jobs.workers import open_workers
         from stores.lake import Lake
         from transforms.feature_group import compile_groups
 
@@ -50,7 +49,8 @@ class Ours:
         self.catalogue = load_catalogue(self.conf)
         self.lake = Lake(self.settings.lake)
         compiled = compile_groups(self.catalogue, self.settings.time_zone)
-        self._opened = compiled, open_session(self.settings), Progress()
+        progress = Progress()
+        self._opened = compiled, open_workers(self.settings, progress), progress
 
     def prepare(self, events: Sequence[Path]) -> None:
         self.curate(events)
@@ -67,12 +67,12 @@ class Ours:
             place = self.raw / "events" / file.name
             if not place.exists():
                 os.link(file, place)
-        _, spark, progress = self._ready
+        _, workers, progress = self._ready
         told = curate.run(
             sources=self.catalogue.sources,
             raw=self.settings.raw,
             lake=self.lake,
-            spark=lambda: spark,
+            workers=workers,
             settings=self.settings,
             run_id=self._new_run(),
             progress=progress,
@@ -83,10 +83,10 @@ class Ours:
         """Bring the facts up to the ledger, as `materialize` does before it answers."""
         from jobs.prepare_facts import bring_up_to_date
 
-        compiled, spark, progress = self._ready
+        compiled, workers, progress = self._ready
         streams = compiled.groups[GROUP].streams
         with self.lake.hold([f"facts/{compiled.groups[GROUP].entity}"], self._new_run()):
-            bring_up_to_date(compiled, streams, self.lake, spark, progress)
+            bring_up_to_date(compiled, streams, self.lake, workers, progress)
 
     def snapshot(self, day: date, rows: Path | None = None) -> None:
         self.backfill([day], rows)
@@ -94,12 +94,12 @@ class Ours:
     def backfill(self, days: Sequence[date], rows: Path | None = None) -> None:
         from jobs import materialize
 
-        compiled, spark, progress = self._ready
+        compiled, workers, progress = self._ready
         made = materialize.run(
             compiled=compiled,
             days={GROUP: tuple(days)},
             lake=self.lake,
-            spark=spark,
+            workers=workers,
             run_id=self._new_run(),
             progress=progress,
             days_at_once=self.settings.snapshots.days_at_once,
@@ -112,7 +112,7 @@ class Ours:
         from jobs import training_set_make
         from jobs.training_set_asked import read_arguments
 
-        _, spark, progress = self._ready
+        _, workers, progress = self._ready
         given = {**SETTINGS, "raw": str(self.raw), "lake": str(self.lake_folder)}
         asked = read_arguments(
             Namespace(
@@ -126,7 +126,7 @@ class Ours:
                 as_of=None,
             )
         )
-        made = training_set_make.run(asked, spark=spark, run_id=self._new_run(), progress=progress)
+        made = training_set_make.run(asked, workers=workers, run_id=self._new_run(), progress=progress)
         if rows is not None:
             _copy({self.lake.uri(file.path): None for file in made.files}, "label_time", rows)
 
@@ -144,8 +144,7 @@ class Ours:
         shutil.rmtree(self.lake_folder / "facts", ignore_errors=True)
 
     def close(self) -> None:
-        if self._opened is not None:
-            self._opened[1].stop()
+        """Its worker processes end with this one."""
 
     @property
     def _ready(self) -> Opened:

@@ -107,6 +107,12 @@ class Run:
     summary: Mapping[str, Any]
     said: str
 
+    @property
+    def last_words(self) -> str:
+        """The end of what it said, without Spark's chatter, and its error."""
+        said = "\n".join(line for line in self.said.splitlines() if " INFO " not in line)
+        return f"{said[-5000:]}\n{self.summary.get('error')}"
+
     def rows(self, name: str) -> Mapping[str, Any]:
         table: Mapping[str, Any] = self.summary["tables"][name]
         return table
@@ -205,7 +211,7 @@ def expected(raw: Path, environ: Mapping[str, str], tmp_path_factory: pytest.Tem
     """What the main job makes on a folder, in local mode."""
     folder = tmp_path_factory.mktemp("lake")
     run = run_here("--raw", str(raw), "--lake", str(folder))
-    assert run.code == 0, run.said
+    assert run.code == 0, run.last_words
     return made(Lake(folder), run)
 
 

@@ -108,7 +108,7 @@ def is_written(storage: Storage) -> bool:
 
 
 def same_rows(expected: Made, in_s3: InS3, run: Run) -> None:
-    assert run.code == 0, run.said[-5000:]
+    assert run.code == 0, run.last_words
     assert made(in_s3.lake, run) == expected
     assert strays(in_s3.lake) == []
     leases = list(in_s3.lake.storage.list("leases"))

@@ -15,7 +15,7 @@ from tests.cluster.conftest import ROOT, ended, made, run_here, strays
 def test_in_local_mode(in_s3, expected, writer):
     run = run_here("--env", "local", "--writer", writer, *in_s3.arguments)
 
-    assert run.code == 0, run.said
+    assert run.code == 0, run.last_words
     assert made(in_s3.lake, run) == expected
     assert strays(in_s3.lake) == []
     again = run_here("--env", "local", *in_s3.arguments)
@@ -34,7 +34,7 @@ def test_on_a_standalone_cluster(in_s3, expected, standalone, submit, packed):
     done = subprocess.run(command, cwd=submit.folder, env=submit.environ, capture_output=True, text=True, check=False)
 
     run = ended(done.returncode, done.stdout, done.stderr)
-    assert run.code == 0, run.said[-5000:]
+    assert run.code == 0, run.last_words
     assert made(in_s3.lake, run) == expected
     assert strays(in_s3.lake) == []
 
@@ -55,6 +55,6 @@ def test_on_yarn_in_cluster_mode(in_s3, expected, yarn, submit, spark_home, tmp_
     done = subprocess.run(command, cwd=submit.folder, env=env, capture_output=True, text=True, check=False)
 
     run = ended(done.returncode, yarn.printed(), done.stderr)
-    assert run.code == 0, f"{run.said[-3000:]}\n{yarn.logs()}"
+    assert run.code == 0, f"{run.last_words}\n{yarn.logs()}"
     assert made(in_s3.lake, run) == expected
     assert strays(in_s3.lake) == []

@@ -23,6 +23,7 @@ from conf.specs import Source
 from jobs import curate
 from jobs import take_in as taking
 from jobs.progress import Progress
+from jobs.workers import LocalWorkers
 from stores.lake import CuratedTable, Lake
 from synthetic.parameters import Parameters
 from synthetic.sample import make_sample
@@ -62,7 +63,7 @@ def take_in(request, raw, lake):
                 "sources": {source.name: source for source in sources},
                 "raw": str(raw),
                 "lake": lake,
-                "spark": lambda: request.getfixturevalue("spark"),
+                "workers": LocalWorkers(2, lambda: request.getfixturevalue("spark")),
                 "settings": settings,
                 "run_id": f"r{next(runs)}",
                 "progress": Progress(),
@@ -673,8 +674,8 @@ def test_the_command_fails_after_the_rest_was_done(raw, lake, capsys):
         (("--raw", "gs://x"), 2, "'gs://x': no storage for 'gs://'; known: a folder's path, file://, s3://, s3a://\n"),
     ],
 )
-def test_wrong_use_of_the_command_costs_no_spark(lake, capsys, monkeypatch, options, code, told):
-    monkeypatch.setattr("jobs.session.open_session", None)
+def test_wrong_use_of_the_command_costs_no_work(lake, capsys, monkeypatch, options, code, told):
+    monkeypatch.setattr("jobs.workers.open_workers", None)
     found, summary, err = command(capsys, "--lake", lake.uri(), *options)
     assert (found, summary["status"]) == (code, "failed")
     assert err.startswith(told)

@@ -91,10 +91,10 @@ def raw(tmp_path: Path) -> Path:
 
 
 def refuse(*_: object, **__: object) -> None:
-    raise AssertionError("Spark was started")
+    raise AssertionError("tasks were asked for")
 
 
-def test_a_day_that_a_backfill_makes_is_the_one_that_the_daily_run_makes(spark, conf, raw, tmp_path, capsys) -> None:
+def test_a_day_that_a_backfill_makes_is_the_one_that_the_daily_run_makes(conf, raw, tmp_path, capsys) -> None:
     """Every day in one range, in chunks; and three days by runs of their own, as they would have come."""
     ranged, daily = tmp_path / "ranged", tmp_path / "daily"
     common = ("--conf", str(conf), "--raw", str(raw))
@@ -137,7 +137,7 @@ def test_a_day_that_a_backfill_makes_is_the_one_that_the_daily_run_makes(spark, 
 
 
 def test_what_came_late_is_told_restated_and_published_beside_what_was_served(
-    spark, conf, raw, tmp_path, capsys, monkeypatch, caplog
+    conf, raw, tmp_path, capsys, monkeypatch, caplog
 ) -> None:
     lake = tmp_path / "lake"
     common = ("--conf", str(conf), "--raw", str(raw), "--lake", str(lake), "--groups", "customer_plans")
@@ -158,8 +158,8 @@ def test_what_came_late_is_told_restated_and_published_beside_what_was_served(
     assert code == 0, seen
     assert (summary["counts"]["restated"], summary["counts"]["changed_values"], summary["counts"]["to_restate"]) == (2, 6, 0)
 
-    # A second run restates nothing, and needs no Spark.
-    monkeypatch.setattr("jobs.session.open_session", refuse)
+    # A second run restates nothing, and does no task.
+    monkeypatch.setattr("jobs.workers.open_workers", refuse)
     code, summary, seen = run(capsys, pipeline, *common, "--as-of", "2025-09-28", "--restate")
     assert (code, summary["counts"]) == (0, {"changed": 0, "to_restate": 0}), seen
     assert [amounts(lake, f"2025-09-{day}")["ann"] for day in (25, 26, 27, 28)] == [
@@ -179,7 +179,7 @@ def test_what_came_late_is_told_restated_and_published_beside_what_was_served(
     ]  # fmt: skip
 
 
-def test_hindsight_knows_what_came_late_and_nothing_that_had_not_happened(spark, conf, raw, tmp_path, capsys, caplog) -> None:
+def test_hindsight_knows_what_came_late_and_nothing_that_had_not_happened(conf, raw, tmp_path, capsys, caplog) -> None:
     """As of the 27th: p4 happened on the 25th and was known on the 28th."""
     lake = tmp_path / "lake"
     common = ("--conf", str(conf), "--lake", str(lake))

@@ -26,6 +26,7 @@ from conf.catalogue import load_catalogue
 from conf.settings import WriterChoice
 from jobs import curate, materialize, sample
 from jobs.progress import Progress
+from jobs.workers import LocalWorkers, SparkWorkers
 from stores.lake import Lake
 from stores.snapshots import SnapshotTable
 from transforms.feature_group import Compiled, compile_groups
@@ -41,7 +42,7 @@ Rows = Mapping[tuple[str, date], list[tuple[Any, ...]]]
 class Way:
     """`runs`: the days of each run, one after the other. `layered`: facts in a base and a layer, of two deliveries.
 
-    `tasks`: how many Spark tasks, and partitions of what Spark shuffles. `groups`: where Spark prepares, one is enough: it has a
+    `tasks`: how many tasks, and partitions of what Spark shuffles. `many_machines`: whether Spark does them. `groups`: where Spark prepares, one is enough: it has a
     union, days, payments and parents; stream by stream the engines are compared in tests/transforms/test_facts.py.
     """
 
@@ -52,6 +53,7 @@ class Way:
     bits: int = 0
     tasks: int = 1
     ansi: bool = False
+    many_machines: bool = True
     by_spark: bool = False
     writer: WriterChoice = "workers"
 
@@ -60,9 +62,10 @@ class Way:
         return GROUPS[:1] if self.by_spark else GROUPS
 
 
-FULL = Way("one range, one bucket, one task, DuckDB, workers")
+FULL = Way("one range, one bucket, one task, DuckDB, workers of this machine", many_machines=False)
 PATHS = (
-    Way("day by day on two deliveries, 8 buckets, ANSI", [[day] for day in DAYS], layered=True, bits=3, tasks=4, ansi=True),
+    Way("day by day on two deliveries, 8 buckets, four tasks of this machine", [[day] for day in DAYS], layered=True, bits=3, tasks=4, many_machines=False),
+    Way("16 buckets, four tasks, ANSI", bits=4, tasks=4, ansi=True),
     Way("in chunks of a day, 64 buckets, four partitions, by Spark, ANSI", days_at_once=1, bits=6, tasks=4, ansi=True, by_spark=True),
     Way("backfilled around a day that was there, on two deliveries by Spark, one partition", [DAYS[1:2], DAYS], layered=True, by_spark=True),
     Way("written by the JVM, 8 buckets, four tasks", bits=3, tasks=4, writer="jvm"),
@@ -139,7 +142,7 @@ def _session(spark: SparkSession, path: Way) -> Iterator[None]:
     settings = {"spark.sql.ansi.enabled": str(path.ansi).lower(), "spark.sql.shuffle.partitions": str(path.tasks)}
     before = {name: spark.conf.get(name) for name in settings}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobs.prepare_facts.rows_in_process", lambda spark: -1 if path.by_spark else math.inf)
+        patch.setattr("jobs.prepare_facts.rows_in_process", lambda workers: -1 if path.by_spark else math.inf)
         patch.setattr("jobs.answer_buckets.tasks_of", lambda task, _: min(task.buckets, path.tasks))
         for name, value in settings.items():
             spark.conf.set(name, value)
@@ -158,7 +161,7 @@ def _materialize(path: Way, spark: SparkSession, compiled: Compiled, lake: Lake,
         compiled=compiled,
         days=dict.fromkeys(path.groups, tuple(days)),
         lake=lake,
-        spark=spark,
+        workers=SparkWorkers(spark) if path.many_machines else LocalWorkers(2, lambda: spark),
         run_id=run_id,
         progress=Progress(),
         restating="holes",

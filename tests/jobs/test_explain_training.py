@@ -63,7 +63,7 @@ SETS: tuple[dict[str, Any], ...] = (
 
 
 @pytest.fixture(scope="module")
-def made(spark, tmp_path_factory) -> tuple[str, ...]:
+def made(tmp_path_factory) -> tuple[str, ...]:
     """A lake with two training sets of the same labels; the arguments that name it."""
     folder = tmp_path_factory.mktemp("explained")
     conf = write_conf(folder / "conf", PLANS_DAILY, FEES_WEEKLY)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +19,7 @@ from conf.catalogue import Catalogue
 from conf.specs import FeatureGroup, UnionSource
 from jobs.fact_engines import ByDuckDB, BySpark
 from jobs.prepare_facts import SMALL_ROWS, Preparer, rows_in_process
+from jobs.workers import LocalWorkers, SparkWorkers
 from stores.facts import BucketReader, FactTable, Layer
 from stores.lake import CurateCommit, CuratedTable, Lake
 from stores.storage import LocalStorage
@@ -105,7 +105,7 @@ def deliver(lake: Lake, deliveries: dict[str, tuple[pa.Table, pa.Table]], number
 def test_both_engines_write_the_same_files_and_layers(spark, tmp_path, compiled, deliveries):
     lake = Lake(tmp_path / "lake")
     deliver(lake, deliveries, 0)
-    engines = [ByDuckDB(compiled, lake), BySpark(compiled, lake, spark)]
+    engines = [ByDuckDB(compiled, lake), BySpark(compiled, lake, lambda: spark)]
     streams = [stream for stream in compiled.streams.values() if stream.parent]
     tables = {(e.name, s.name): table_of(tmp_path / e.name, s, compiled) for e in engines for s in streams}
     for engine in engines:
@@ -113,7 +113,7 @@ def test_both_engines_write_the_same_files_and_layers(spark, tmp_path, compiled,
             with engine.everything(stream, BITS) as facts:
                 tables[engine.name, stream.name].add(facts, number=0, base=True, bucket_bits=BITS, curated={})
     deliver(lake, deliveries, 1)
-    engines = [ByDuckDB(compiled, lake), BySpark(compiled, lake, spark)]
+    engines = [ByDuckDB(compiled, lake), BySpark(compiled, lake, lambda: spark)]
     for engine in engines:
         for stream in streams:
             with engine.changes(stream, {source: ["r2"] for source in stream.sources}, BITS) as (facts, replaced):
@@ -210,10 +210,10 @@ class Fake:
 
 
 @pytest.mark.parametrize(
-    ("master", "rows"), [("local[*]", math.inf), ("local[1]", math.inf), ("yarn", SMALL_ROWS), ("spark://a:7077", SMALL_ROWS)]
+    ("workers", "rows"), [(LocalWorkers(2, lambda: None), math.inf), (SparkWorkers(None), SMALL_ROWS)], ids=["one", "many"]
 )
-def test_on_one_machine_duckdb_prepares_any_number_of_rows(master, rows):
-    assert rows_in_process(SimpleNamespace(sparkContext=SimpleNamespace(master=master))) == rows
+def test_on_one_machine_duckdb_prepares_any_number_of_rows(workers, rows):
+    assert rows_in_process(workers) == rows
 
 
 @pytest.mark.parametrize(("most", "chosen"), [(30, "DuckDB"), (29, "Spark")])

@@ -17,6 +17,7 @@ from conf.errors import DefinitionError, EtrError, InputError
 from jobs.due import Ledgers, find_due
 from jobs.function_groups import FunctionCall
 from jobs.later_groups import in_order
+from jobs.workers import SparkWorkers
 from jobs.writers import ByWorkers
 from stores.lake import Lake
 from stores.snapshots import DayWriter, Snapshot, SnapshotTable, sort_by_day
@@ -108,7 +109,7 @@ def call(spark: Any, lake: Lake, function: str = "quality", *, read: bool = True
     )
     reads = {"customer_plans": plans_snapshot(lake)} if read else {}
     group = compiled.functions["customer_quality"]
-    from_table, writer = OneTable(lake.storage, plans), ByWorkers(spark)
+    from_table, writer = OneTable(lake.storage, plans), ByWorkers(SparkWorkers(spark))
     return FunctionCall(group, DAY, "v1", reads, compiled, from_table, spark, "snapshots", writer)  # type: ignore[arg-type]
 
 

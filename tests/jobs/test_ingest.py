@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 
 from conf.errors import InputError, PublishError
 from conf.settings import Settings, load_settings
@@ -29,6 +28,7 @@ from jobs.ingest import IngestSummary
 from jobs.progress import Progress
 from jobs.unpublished import pending
 from jobs.validate import Verdict
+from jobs.workers import LocalWorkers, Workers
 from stores.lake import QUARANTINE_SCHEMA, Lake
 from stores.published import Published
 from stores.snapshots import DayWriter, Snapshot, SnapshotTable, sort_by_day
@@ -81,16 +81,25 @@ BOB: Mapping[str, Any] = {"customer_id": "bob", "has_history": False, "plan_coun
 CID: Mapping[str, Any] = {"customer_id": "cid", "has_history": True, "plan_count_7d": 1, "age": 30}
 
 
+def no_spark() -> Any:
+    raise AssertionError("Spark was started")
+
+
 @dataclass(frozen=True)
 class Bench:
     """A lake, and what a run over it would be given."""
 
     lake: Lake
     settings: Settings
-    spark: SparkSession
+    workers: Workers
 
     def run(self, *days: date, run_id: str = "r1", groups: Sequence[str] = ("customer_bnpl",), **changed: Any) -> IngestSummary:
-        arguments: dict[str, Any] = {"compiled": COMPILED, "settings": self.settings, "spark": self.spark, "now": NOW} | changed
+        arguments: dict[str, Any] = {
+            "compiled": COMPILED,
+            "settings": self.settings,
+            "workers": self.workers,
+            "now": NOW,
+        } | changed
         return ingest.run(days=dict.fromkeys(groups, days), lake=self.lake, run_id=run_id, progress=Progress(), **arguments)
 
     def pending(self, *days: date) -> list[str]:
@@ -158,9 +167,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(spark: SparkSession, tmp_path: Path) -> Bench:
+def bench(tmp_path: Path) -> Bench:
     lake = tmp_path / "lake"
-    return Bench(Lake(lake), load_settings("local", {"lake": str(lake)}), spark)
+    return Bench(Lake(lake), load_settings("local", {"lake": str(lake)}), LocalWorkers(2, no_spark))
 
 
 def counts(summary: IngestSummary, *names: str) -> tuple[int, ...]:
@@ -173,7 +182,7 @@ def test_a_day_is_published_and_a_second_run_changes_nothing(bench: Bench) -> No
 
     first = bench.run(TUESDAY)
     before = bench.everything()
-    second = bench.run(TUESDAY, run_id="r2", spark=None, now=NOW + timedelta(days=1))
+    second = bench.run(TUESDAY, run_id="r2", workers=None, now=NOW + timedelta(days=1))
 
     assert counts(first, "rows", "published", "quarantined", "held_back", "files") == (3, 3, 0, 0, 1)
     assert counts(first, "sent", "written", "skipped", "dead_lettered") == (3, 3, 0, 0)
@@ -370,7 +379,7 @@ def test_a_day_held_back_is_counted_and_the_day_before_stays_served(bench: Bench
     bench.snapshot(TUESDAY, [{**ANN, "plan_count_7d": 999}, BOB], held_back=True)
     assert bench.pending(TUESDAY) == ["customer_bnpl as of 2025-09-30 offline"]
 
-    summary = bench.run(TUESDAY, run_id="r2", spark=None)
+    summary = bench.run(TUESDAY, run_id="r2", workers=None)
 
     assert counts(summary, "rows", "published", "quarantined", "held_back") == (2, 0, 0, 2)
     assert (len(bench.offline()), [r and r["plan_count_7d"] for r in bench.online("ann", "bob")]) == (1, ["3", None])
@@ -460,6 +469,6 @@ def test_what_comes_before_is_named(bench: Bench, made: str, message: str) -> No
     if made == "no verdict":
         bench.lake.storage.delete("snapshots/_verdicts/customer_bnpl/2025-09-30/v1.json")
     with pytest.raises(InputError) as failure:
-        bench.run(TUESDAY, spark=None)
+        bench.run(TUESDAY, workers=None)
     assert str(failure.value) == message.format(lake=bench.lake.uri())
     assert bench.pending(TUESDAY) == ["customer_bnpl as of 2025-09-30 offline and online"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from jobs.function_groups import FunctionCall
 from jobs.materialize import MaterializeSummary, counts_of, table_summaries
 from jobs.progress import Progress
 from jobs.request import Days
+from jobs.workers import LocalWorkers, Workers
 from stores.lake import Lake
 from stores.snapshots import DayWriter, SnapshotFile, SnapshotTable
 from tests.jobs.by_hand import FEES_WEEKLY, PLANS_DAILY, ZONE, catalogue_of, took_in
@@ -44,15 +43,16 @@ class Bench:
 
     lake: Lake
     says: Callable[[date], Mapping[str, int]] = lambda _: {"ann": 1}
-    asked: list[list[str]] = field(default_factory=list)  # the days of each Spark job
+    asked: list[list[str]] = field(default_factory=list)  # the days that are answered together
 
     def run(self, *days: date, run_id: str = "r1", compiled: Any = COMPILED, **options: Any) -> MaterializeSummary:
         asked: Days = options.pop("groups", {"customer_plans": days})
+        workers = LocalWorkers(1, lambda: None)  # type: ignore[arg-type,return-value]
         return materialize.run(
-            compiled=compiled, days=asked, lake=self.lake, spark=None, run_id=run_id, progress=Progress(), **options
-        )  # type: ignore[arg-type]
+            compiled=compiled, days=asked, lake=self.lake, workers=workers, run_id=run_id, progress=Progress(), **options
+        )
 
-    def answer(self, task: BucketTask, spark: None) -> dict[str, list[tuple[str, SnapshotFile]]]:
+    def answer(self, task: BucketTask, workers: Workers) -> dict[str, list[tuple[str, SnapshotFile]]]:
         self.asked.append(sorted({day.isoformat() for days in task.days.values() for day in days}))
         files = {}
         for group in task.groups:
@@ -82,16 +82,11 @@ class Bench:
         return [(row["entity"], row["column"], row["was"], row["is"]) for row in rows]
 
 
-def _inline(spark: None, calls: Sequence[Callable[[], Any]]) -> list[dict[str, Any]]:
-    return [json.loads(json.dumps(asdict(call()))) for call in calls]
-
-
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     bench = Bench(Lake(tmp_path))
     monkeypatch.setattr("jobs.prepare_facts.bring_up_to_date", lambda compiled, streams, *_: dict.fromkeys(streams))
-    monkeypatch.setattr("jobs.answer_buckets.answer_in_spark", bench.answer)
-    monkeypatch.setattr("jobs.tasks.run_in_tasks", _inline)
+    monkeypatch.setattr("jobs.answer_buckets.answer_in_tasks", bench.answer)
     took_in(bench.lake, "plans", ["2025-08-01T00:00:00Z"])
     took_in(bench.lake, "fees", ["2025-08-01T00:00:00Z"])
     yield bench
@@ -225,17 +220,17 @@ def test_two_runs_over_the_same_group_do_not_write_at_once(bench: Bench) -> None
 def test_the_ledgers_may_grow_while_days_are_answered(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are held while facts are prepared; a commit after that is counted by the next run and not by this one."""
 
-    def grow(task: BucketTask, spark: None) -> Any:
+    def grow(task: BucketTask, workers: Workers) -> Any:
         with bench.lake.hold(["curated/plans"], "curate"):
             took_in(bench.lake, "plans", ["2025-08-01T00:00:00Z"] * 2)
-        return bench.answer(task, spark)
+        return bench.answer(task, workers)
 
     def held(*_: Any) -> dict[str, None]:
         with pytest.raises(LeaseError), bench.lake.hold(["curated/plans"], "curate"):
             pass
         return dict.fromkeys(COMPILED.streams)
 
-    monkeypatch.setattr("jobs.answer_buckets.answer_in_spark", grow)
+    monkeypatch.setattr("jobs.answer_buckets.answer_in_tasks", grow)
     monkeypatch.setattr("jobs.prepare_facts.bring_up_to_date", held)
     (made,) = bench.run(FIRST).made
     assert made.curated == {"plans": 0}
@@ -303,7 +298,6 @@ def test_a_rollup_is_made_of_the_rows_of_the_day_and_again_when_these_changed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second day is restated, with it what was made of it; the third came out the same, and nothing follows from that."""
-    monkeypatch.setattr("jobs.rollup_groups.rows_in_process", lambda spark: math.inf)
     _, compiled = catalogue_of(ROLLUP, PLANS_DAILY)
     days = dict.fromkeys(("portfolio", "customer_plans"), SEPTEMBER[:3])
     bench.says = lambda _: {"ann": 1, "bob": 3, "eve": 0}
@@ -340,7 +334,6 @@ def test_a_rollup_is_made_of_the_rows_of_the_day_and_again_when_these_changed(
 
 def test_a_rollup_says_what_it_lacks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group that wasn't made, one made by a definition without what the rollup reads, and a day without a member."""
-    monkeypatch.setattr("jobs.rollup_groups.rows_in_process", lambda spark: math.inf)
     _, compiled = catalogue_of(ROLLUP, PLANS_DAILY)
     days = {"portfolio": [FIRST]}
     with pytest.raises(InputError) as failure:

@@ -58,7 +58,7 @@ def raw(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(spark, raw, tmp_path_factory) -> Iterator[tuple[Path, dict, str]]:
+def done(raw, tmp_path_factory) -> Iterator[tuple[Path, dict, str]]:
     """A finished run on the sample: lake, summary, what a person saw."""
     capture = pytest.MonkeyPatch()
     lake = tmp_path_factory.mktemp("lake")
@@ -73,12 +73,12 @@ def done(spark, raw, tmp_path_factory) -> Iterator[tuple[Path, dict, str]]:
 
 
 def _refuse(*_, **__):
-    raise AssertionError("Spark was started")
+    raise AssertionError("tasks were asked for")
 
 
 @pytest.fixture
-def no_spark(monkeypatch):
-    monkeypatch.setattr("jobs.session.open_session", _refuse)
+def no_tasks(monkeypatch):
+    monkeypatch.setattr("jobs.workers.open_workers", _refuse)
 
 
 def test_every_row_is_accounted_for_as_the_ground_truth_says(done, raw):
@@ -146,7 +146,7 @@ def test_online_offline_and_the_snapshot_say_the_same(done, capsys):
     assert [int(record[column]) for column in columns] == list(stored)
 
 
-def test_a_second_run_changes_nothing_and_needs_no_spark(done, raw, capsys, no_spark):
+def test_a_second_run_changes_nothing_and_does_no_task(done, raw, capsys, no_tasks):
     lake, _, _ = done
     before = contents(lake)
     code, summary, seen = run(capsys, "--raw", str(raw), "--lake", str(lake), "--as-of", LAST)
@@ -155,7 +155,7 @@ def test_a_second_run_changes_nothing_and_needs_no_spark(done, raw, capsys, no_s
     assert contents(lake) == before
 
 
-def test_the_next_day_prepares_only_what_is_new_and_says_what_a_fresh_run_says(spark, done, raw, tmp_path, capsys):
+def test_the_next_day_prepares_only_what_is_new_and_says_what_a_fresh_run_says(done, raw, tmp_path, capsys):
     """A day's files arrive; the result is as if everything had been there from the start."""
     lake, grown, fresh = tmp_path / "lake", tmp_path / "raw", tmp_path / "fresh"
     shutil.copytree(raw, grown)
@@ -176,7 +176,7 @@ def test_the_next_day_prepares_only_what_is_new_and_says_what_a_fresh_run_says(s
     assert 0 < counts["skipped"] < counts["sent"]  # records that did not change are not sent
 
 
-def test_a_run_that_died_is_finished_by_running_it_again(spark, done, raw, tmp_path, capsys, monkeypatch):
+def test_a_run_that_died_is_finished_by_running_it_again(done, raw, tmp_path, capsys, monkeypatch):
     lake = tmp_path / "lake"
     command = ("--raw", str(raw), "--lake", str(lake), "--as-of", LAST)
 
@@ -212,7 +212,7 @@ def test_a_run_that_died_is_finished_by_running_it_again(spark, done, raw, tmp_p
         assert delta == (len(rows(lake, group, LAST)),)
 
 
-def test_two_runs_at_once(done, raw, capsys, no_spark):
+def test_two_runs_at_once(done, raw, capsys, no_tasks):
     lake, _, _ = done
     with Lake(lake).hold(["curated/payments"], "20250930T000000Z-abcdef"):
         code, summary, seen = run(capsys, "--raw", str(raw), "--lake", str(lake), "--as-of", "2025-09-29", "--wait", "0")
@@ -220,7 +220,7 @@ def test_two_runs_at_once(done, raw, capsys, no_spark):
     assert "20250930T000000Z-abcdef" in seen
 
 
-def test_a_day_that_fails_is_held_back_and_what_was_served_stays(spark, done, raw, tmp_path, capsys, monkeypatch):
+def test_a_day_that_fails_is_held_back_and_what_was_served_stays(done, raw, tmp_path, capsys, monkeypatch):
     lake = tmp_path / "lake"
     shutil.copytree(done[0], lake)
     before = {group: duckdb.sql(f"select * from {offline(done[0], group)} order by 1, 2").fetchall() for group in GROUPS}
@@ -229,7 +229,7 @@ def test_a_day_that_fails_is_held_back_and_what_was_served_stays(spark, done, ra
     code, summary, seen = run(capsys, "--raw", str(raw), "--lake", str(lake), "--as-of", "2025-09-29", *limit, *online)
     assert (code, summary["status"]) == (3, "held_back")
     assert "customer_bnpl as of 2025-09-29 is held back; what was served before stays served" in seen
-    monkeypatch.setattr("jobs.session.open_session", _refuse)
+    monkeypatch.setattr("jobs.workers.open_workers", _refuse)
     code, summary, again = run(capsys, "--raw", str(raw), "--lake", str(lake), "--as-of", "2025-09-29", *limit, *online)
     assert (code, summary["status"], again.splitlines()[1:]) == (3, "held_back", seen.splitlines()[1:])  # told at once
     assert before == {group: duckdb.sql(f"select * from {offline(done[0], group)} order by 1, 2").fetchall() for group in GROUPS}
@@ -249,7 +249,7 @@ def test_a_day_that_fails_is_held_back_and_what_was_served_stays(spark, done, ra
         (("--raw", "nowhere", "--lake", "/tmp/nothing-here"), "nowhere"),
     ],
 )
-def test_wrong_use_costs_no_spark(arguments, says, capsys, no_spark):
+def test_wrong_use_costs_no_tasks(arguments, says, capsys, no_tasks):
     code, summary, seen = run(capsys, *arguments)
     assert (code in (1, 2), summary["status"]) == (True, "failed")
     assert says in seen
@@ -264,7 +264,7 @@ def test_the_default_day_is_the_last_that_is_over_and_the_latest_allowed():
         request.as_of_day(date(2025, 10, 1), catalogue, zone, now)
 
 
-def test_days_missed_are_caught_up(done, raw, capsys, no_spark):
+def test_days_missed_are_caught_up(done, raw, capsys, no_tasks):
     lake, _, _ = done
     code, summary, _ = run(capsys, "--raw", str(raw), "--lake", str(lake), "--as-of", "2025-10-03", "--catch-up", "--dry-run")
     assert code == 0
@@ -273,7 +273,7 @@ def test_days_missed_are_caught_up(done, raw, capsys, no_spark):
     ]
 
 
-def test_a_definition_that_changed_makes_a_new_version_beside_the_old(spark, done, raw, tmp_path, capsys):
+def test_a_definition_that_changed_makes_a_new_version_beside_the_old(done, raw, tmp_path, capsys):
     lake, conf = tmp_path / "lake", tmp_path / "conf"
     shutil.copytree(done[0], lake)
     for folder in ("sources", "feature_groups"):

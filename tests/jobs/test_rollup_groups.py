@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.rollup_groups import RollupCall
+from jobs.workers import SparkWorkers
 from jobs.writers import ByJvm, ByWorkers
 from stores.lake import Lake
 from stores.snapshots import DayWriter, Snapshot, SnapshotTable, sort_by_day
@@ -27,8 +28,10 @@ ROLLUP: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("writer", [ByWorkers, ByJvm])
-def test_spark_writes_what_duckdb_does(spark, tmp_path, monkeypatch, writer) -> None:
+@pytest.mark.parametrize("by", ["workers", "jvm"])
+def test_spark_writes_what_duckdb_does(spark, tmp_path, monkeypatch, by) -> None:
+    workers = SparkWorkers(spark)
+    writer = ByWorkers(workers) if by == "workers" else ByJvm(spark)
     _, compiled = catalogue_of(PLANS_DAILY, ROLLUP)
     lake, group = Lake(tmp_path / "lake"), compiled.rollups["portfolio"]
     schema = snapshot_schema(compiled.groups["customer_plans"])
@@ -43,7 +46,7 @@ def test_spark_writes_what_duckdb_does(spark, tmp_path, monkeypatch, writer) -> 
     found = {}
     for version, limit in (("duckdb", 9), ("spark", 8)):
         monkeypatch.setattr("jobs.rollup_groups.rows_in_process", lambda _, limit=limit: limit)
-        call = RollupCall(group, DAY, version, reads, ZONE, lake.storage, spark, "snapshots", writer(spark))
+        call = RollupCall(group, DAY, version, reads, ZONE, lake.storage, workers, "snapshots", writer)
         tables = [pq.read_table(lake.uri(file.path), partitioning=None) for file in call.run()]
         wanted = [(field.name, field.type) for field in snapshot_schema(group)]
         assert all([(field.name, field.type) for field in table.schema] == wanted for table in tables)

@@ -23,7 +23,7 @@ from conf.catalogue import Catalogue
 from conf.settings import load_settings
 from conf.specs import FeatureGroup, Source
 from conf.training_sets import TrainingSet
-from jobs import curate, session, training_set
+from jobs import curate, training_set
 from jobs.labels_file import open_labels
 from stores.lake import Lake
 from tests.jobs.by_hand import FEES_WEEKLY, PLANS_DAILY, write_conf
@@ -109,7 +109,7 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def curated(spark, conf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def curated(conf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake in which only curate has run."""
     folder = tmp_path_factory.mktemp("made")
     for name, text in (("plans", PLANS), ("fees", FEES)):
@@ -133,11 +133,11 @@ def labels(tmp_path: Path) -> Path:
     return path
 
 
-def no_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("Spark was started")
+        raise AssertionError("tasks were asked for")
 
-    monkeypatch.setattr(session, "open_session", refuse)
+    monkeypatch.setattr("jobs.workers.open_workers", refuse)
 
 
 def rows_of(lake: Path, name: str, *columns: str) -> list[tuple[Any, ...]]:
@@ -201,7 +201,7 @@ def test_the_same_labels_again_change_nothing(conf, lake, labels, tmp_path, caps
     assert run(capsys, "frauds", *common, "--lake", str(lake), "--labels", str(labels))[0] == 0
     first = rows_of(lake, "frauds")
     with monkeypatch.context() as patch:
-        no_spark(patch)
+        no_tasks(patch)
         code, summary, seen = run(capsys, "frauds", *common, "--lake", str(lake), "--labels", str(labels))
         assert (code, summary["counts"]["made"], summary["counts"]["rows"]) == (0, 0, 5)
         assert seen.startswith("Nothing changed: frauds was made of these labels and ledgers by run ")
@@ -309,7 +309,7 @@ def test_a_new_row_in_a_ledger_makes_it_anew(conf, lake, labels, tmp_path, capsy
     ],
 )  # fmt: skip
 def test_wrong_use(conf, tmp_path, capsys, monkeypatch, arguments, text, code, message) -> None:
-    no_spark(monkeypatch)
+    no_tasks(monkeypatch)
     labels = str(tmp_path / "labels")
     told = [argument.replace("{labels}", labels) for argument in arguments]
     if text is not None:
@@ -344,7 +344,7 @@ def test_entities_are_read_as_the_ledgers_know_them(tmp_path, monkeypatch, colum
 
 
 def test_a_ledger_that_is_not_there(conf, tmp_path, capsys, monkeypatch) -> None:
-    no_spark(monkeypatch)
+    no_tasks(monkeypatch)
     code, summary, _ = run(capsys, "more_plans", "--conf", str(conf), "--lake", str(tmp_path / "lake"))
     assert (code, summary["error"]) == (1, "plans: its ledger doesn't tell how new its newest row is, so nobody knows which labels are ripe;"
                                            " curate it, or say which day is complete: --as-of YYYY-MM-DD")  # fmt: skip

@@ -17,6 +17,7 @@ from conf.catalogue import load_catalogue
 from conf.settings import load_settings
 from jobs import curate, pipeline, training_set
 from jobs.progress import Progress
+from jobs.workers import SparkWorkers
 from jobs.writers import ByJvm, ByWorkers, choose_writer
 from stores.lake import Lake
 from stores.storage import LocalStorage
@@ -173,7 +174,7 @@ def test_curate_in_spark_where_workers_may_not_write(spark, tmp_path, monkeypatc
                 sources=sources,
                 raw=str(raw),
                 lake=Lake(lake),
-                spark=lambda: spark,
+                workers=SparkWorkers(spark),
                 settings=load_settings("local", {"writer": name}),
                 run_id=run,
                 progress=Progress(),
@@ -193,9 +194,9 @@ def test_curate_in_spark_where_workers_may_not_write(spark, tmp_path, monkeypatc
 
 
 def test_where_workers_may_not_write_spark_does_and_says_so(spark, tmp_path, caplog):
-    assert isinstance(choose_writer("auto", spark, LocalStorage(tmp_path), "snapshots", Progress()), ByWorkers)
+    assert isinstance(choose_writer("auto", SparkWorkers(spark), LocalStorage(tmp_path), "snapshots", Progress()), ByWorkers)
     assert (caplog.text, list(files_of(tmp_path))) == ("", [])
-    assert isinstance(choose_writer("auto", spark, DriverOnly(tmp_path), "snapshots", Progress()), ByJvm)
+    assert isinstance(choose_writer("auto", SparkWorkers(spark), DriverOnly(tmp_path), "snapshots", Progress()), ByJvm)
     assert (
         f"workers may not write to {tmp_path}/snapshots (PermissionError: AccessDenied: not allowed to put snapshots/_probe-"
         in caplog.text
@@ -206,19 +207,19 @@ def test_where_workers_may_not_write_spark_does_and_says_so(spark, tmp_path, cap
 def test_workers_try_once_for_a_lake_and_all_below_it(spark, tmp_path, monkeypatch):
     lake = LocalStorage(tmp_path / "lake")
     made = []
-    monkeypatch.setattr("jobs.tasks.run_in_tasks", lambda spark, calls: made.append(calls) or [{"refusal": None}])
+    monkeypatch.setattr(SparkWorkers, "run", lambda workers, calls: made.append(calls) or [{"refusal": None}])
     for storage, folder in ((lake, "snapshots"), (lake, "curated"), (lake.elsewhere(lake.uri("offline_store")), "")):
-        assert isinstance(choose_writer("auto", spark, storage, folder, Progress()), ByWorkers)
+        assert isinstance(choose_writer("auto", SparkWorkers(spark), storage, folder, Progress()), ByWorkers)
     assert len(made) == 1
-    assert isinstance(choose_writer("auto", spark, LocalStorage(tmp_path / "lake2"), "", Progress()), ByWorkers)
+    assert isinstance(choose_writer("auto", SparkWorkers(spark), LocalStorage(tmp_path / "lake2"), "", Progress()), ByWorkers)
     assert len(made) == 2
 
 
 def test_who_is_named_is_not_tried(spark, tmp_path):
     """Whatever may be written."""
     storage = DriverOnly(tmp_path)
-    assert isinstance(choose_writer("workers", spark, storage, "", Progress()), ByWorkers)
-    assert isinstance(choose_writer("jvm", spark, storage, "", Progress()), ByJvm)
+    assert isinstance(choose_writer("workers", SparkWorkers(spark), storage, "", Progress()), ByWorkers)
+    assert isinstance(choose_writer("jvm", SparkWorkers(spark), storage, "", Progress()), ByJvm)
 
 
 def test_an_unknown_writer_costs_milliseconds(capsys):
