@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from argparse import Namespace
 from collections.abc import Collection, Sequence
@@ -15,33 +13,46 @@ from typing import TYPE_CHECKING, Any
 
 from conf.errors import InputError, UsageError, did_you_mean
 from jobs.arguments import JobParser, load_settings_for
+from jobs.equal import same
 from jobs.summary import Summary, run_job
 
 if TYPE_CHECKING:
     from conf.catalogue import Catalogue
     from conf.settings import Settings
-    from conf.specs import ColumnType
+    from conf.specs import ColumnType, FeatureGroup
     from conf.training_sets import TrainingSet
     from jobs.explained_number import Number
+    from jobs.explained_rollup import Members
     from transforms.by_hand.columns import Explainer
     from transforms.by_hand.evidence import Evidence, Explained
+    from transforms.by_hand.rollups import Member
 
-SAME_DIGITS = 1e-9  # doubles are added in another order than the engine does
+MEMBERS_TOLD = 1_000
+"""Of a rolled-up number, as JSON; the others are counted."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A number, and how it came about. `definition_version`: of the feature group; `definition`: the column in words."""
+    """A number, and how it came about. `definition_version`: of the feature group; `definition`: the column in words.
+
+    `members`: of a number that is rolled up from other groups' rows.
+    """
 
     number: Number
     definition: str
     definition_version: str
     type: ColumnType
     made_again: Explained
+    members: Members | None = None
 
     @property
     def is_equal(self) -> bool:
         return same(self.number.value, self.made_again.value)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the number is the same when made again, and so is what was made again of its members."""
+        return self.is_equal and not (self.members and self.members.differing)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,9 +83,11 @@ def _work(arguments: Namespace, run_id: str) -> Summary | None:
         told = {name: value for name, value in told.items() if name != "rows"}
     if not explanation.is_equal:
         sys.stderr.write(f"{_loudly(explanation)}\n")
-    every = explanation.made_again.all_evidence()
+    sys.stderr.writelines(f"{line}\n" for line in _members_loudly(explanation))
+    members = explanation.members
+    every = members.rolled_up.members if members else explanation.made_again.all_evidence()
     counts = {"rows": len(every), "counted": sum(row.counted for row in every)}
-    return Summary("explain", run_id, "succeeded" if explanation.is_equal else "failed", counts, answer=told)
+    return Summary("explain", run_id, "succeeded" if explanation.holds else "failed", counts, answer=told)
 
 
 def explain(arguments: Namespace, settings: Settings) -> Explanation:
@@ -94,7 +107,7 @@ def explain(arguments: Namespace, settings: Settings) -> Explanation:
     if group.function:
         raise UsageError(f"{group.name} is made by the Python function {group.function}; its inputs can be explained, it can't")
     if group.rollup:
-        raise UsageError(f"{group.name} is made of other groups' rows; explain those of a member")
+        return _explain_rollup(arguments, settings, catalogue, group)
     known = columns_of(group)
     if arguments.feature not in known:
         name = arguments.training_set
@@ -114,6 +127,22 @@ def explain(arguments: Namespace, settings: Settings) -> Explanation:
     knowing = catalogue if number.has_grace else without_grace(catalogue)
     explainer = Explainer(knowing, LakeLedgers(lake), number.entity, number.moment)
     return Explanation(number, column.words, compiled.version, column.type, _made_again(number, explainer))
+
+
+def _explain_rollup(arguments: Namespace, settings: Settings, catalogue: Catalogue, group: FeatureGroup) -> Explanation:
+    """Of a number that is rolled up from other groups' rows of the day."""
+    from jobs.explained_number import find_number
+    from jobs.explained_rollup import check_feature, explain_rollup
+    from stores.lake import Lake
+    from transforms.feature_group import compile_groups
+
+    check_feature(group, arguments.feature)
+    compiled = compile_groups(catalogue, settings.time_zone).rollups[group.name]
+    column = next(column for column in compiled.columns if column.name == arguments.feature)
+    lake = Lake(settings.lake, settings.s3)
+    number = find_number(arguments, settings, catalogue, group, lake)
+    made, members = explain_rollup(number, catalogue, lake)
+    return Explanation(number, column.words, compiled.version, column.type, made, members)
 
 
 def _targets(spec: TrainingSet, catalogue: Catalogue) -> Collection[str]:
@@ -155,38 +184,6 @@ def _made_again(number: Number, explainer: Explainer) -> Explained:
     return replace(made, value=None, parts=(*made.parts, spine), note=note)
 
 
-def same(told: Any, made: Any) -> bool:
-    """Whether a number as it stands (typed, or text of the online store) is the one made again; doubles to nine digits."""
-    if told is None or made is None:
-        return told is made
-    if isinstance(told, str) and not isinstance(made, str):
-        told = _like(told, made)
-    if isinstance(told, str) and isinstance(made, str) and told[:1] in ("[", "{"):
-        return _same_json(json.loads(told), json.loads(made))
-    if isinstance(told, float) or isinstance(made, float):
-        return math.isclose(float(told), float(made), rel_tol=SAME_DIGITS, abs_tol=1e-12)
-    return bool(told == made)
-
-
-def _same_json(told: Any, made: Any) -> bool:
-    if isinstance(told, dict) and isinstance(made, dict):
-        return told.keys() == made.keys() and all(_same_json(told[key], made[key]) for key in told)
-    if isinstance(told, list) and isinstance(made, list):
-        return len(told) == len(made) and all(map(_same_json, told, made))
-    return same(told, made)
-
-
-def _like(text: str, made: Any) -> Any:
-    """A record's text as a value of the kind of `made`."""
-    if isinstance(made, bool):
-        return text.lower() in ("true", "1")
-    if isinstance(made, datetime):
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
-    if isinstance(made, date):
-        return date.fromisoformat(text)
-    return Decimal(text) if isinstance(made, Decimal) else type(made)(text)
-
-
 def as_json(explanation: Explanation) -> dict[str, Any]:
     """What a program reads: the number, the number made again, and every row with its verdict."""
     number, made = explanation.number, explanation.made_again
@@ -205,7 +202,37 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         "recomputed": plain(made.value),
         "equal": explanation.is_equal,
         "note": made.note,
-        "rows": [_row_as_json(row) | {"counted": row.counted} for row in made.all_evidence()],
+        **_rows(explanation),
+    }
+
+
+def _rows(explanation: Explanation) -> dict[str, Any]:
+    """Every raw row; of a number that is rolled up the first members, and how many more there are."""
+    members = explanation.members
+    if members is None:
+        return {"rows": [_row_as_json(row) | {"counted": row.counted} for row in explanation.made_again.all_evidence()]}
+    every = members.rolled_up.members
+    checked = [one for some in members.checked.values() for one in some]
+    return {
+        "members": len(every),
+        "left_out": max(len(every) - MEMBERS_TOLD, 0),
+        "members_made_again": {"members": len(members.checked), "values": len(checked), "differ": len(members.differing)},
+        "rows": [_member_as_json(member, members) for member in every[:MEMBERS_TOLD]],
+    }
+
+
+def _member_as_json(member: Member, members: Members) -> dict[str, Any]:
+    made = {one.read: {"recomputed": plain(one.made), "equal": one.is_equal} for one in members.of(member)}
+    read = [{**{name: plain(told) for name, told in vars(one).items()}, **made.get(one, {})} for one in member.read]
+    return {
+        "group": member.group,
+        "identifier": member.identifier,
+        "counted": member.counted,
+        "reason": member.reason,
+        "value": plain(member.value),
+        "said": {name: plain(value) for name, value in member.said.items()},
+        "read": read,
+        "look_further": members.look_further(member),
     }
 
 
@@ -228,6 +255,18 @@ def _loudly(explanation: Explanation) -> str:
         f"{number.where}, and {plain(made.value)} when made again from today's ledgers and definitions. Either something that it "
         f"should have known came later ({number.remedy}), or one of the two ways is wrong: report it"
     )
+
+
+def _members_loudly(explanation: Explanation) -> list[str]:
+    """A line for each value of a member that isn't what its raw rows say."""
+    told = []
+    for one in explanation.members.differing if explanation.members else ():
+        read = one.read
+        told.append(
+            f"NOT EQUAL: {read.group}.{read.column} of '{read.identifier}', of a member, is {plain(read.value)} in the snapshot, "
+            f"and {plain(one.made)} when made again from today's ledgers and definitions ({explanation.number.remedy})"
+        )
+    return told
 
 
 def _write(path: Path, page: str) -> None:

@@ -8,9 +8,10 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from jobs.explain import Explanation
-from jobs.explanation_text import lines, nearest, spans, steps, told
+from jobs.explanation_text import MEMBER_COLUMNS, checked_words, lines, member_tables, nearest, spans, steps, told
 
 if TYPE_CHECKING:
+    from jobs.explained_rollup import Members
     from transforms.by_hand.evidence import Evidence, Explained
 
 _STYLE = resources.files("jobs").joinpath("explanation.css").read_text(encoding="utf-8")
@@ -30,6 +31,7 @@ def page_of(explanation: Explanation) -> str:
         f"<span>made again from the rows<b>{escape(told(made.value))}</b></span><span>verdict<b>{verdict}</b></span></div>",
         f"<p>{escape(made.note)}</p>" if made.note else "",
         *(part for step in steps(made) for part in _step(step)),
+        *(_members(explanation.members) if explanation.members else ()),
     ]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
@@ -52,6 +54,14 @@ def _step(step: Explained) -> Iterable[str]:
         yield f"<h3>rows that don't, and why ({len(near):,} of {len(step.evidence) - len(counted):,})</h3>" + _table(
             near, "why not"
         )
+
+
+def _members(members: Members) -> Iterable[str]:
+    for title, lines_of_members, more in member_tables(members):
+        head = "".join(f"<th>{name}</th>" for name in MEMBER_COLUMNS)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for cells in lines_of_members)
+        yield f"<h3>{escape(title)}</h3><table><tr>{head}</tr>{body}</table>" + (f"<p>{escape(more)}</p>" if more else "")
+    yield f'<p class="{"different" if members.differing else "quiet"}">{escape(checked_words(members))}</p>'
 
 
 def _table(rows: Sequence[Evidence], last: str) -> str:

@@ -15,8 +15,12 @@ from rich.table import Table
 from jobs.explain import Explanation, plain
 
 if TYPE_CHECKING:
+    from jobs.explained_rollup import Members
     from transforms.by_hand.evidence import Evidence, Explained
+    from transforms.by_hand.rollups import Member
 
+MEMBERS = 10
+"""Members shown, of each kind of verdict."""
 NEAR = 5
 """Rows that did not count, shown for each kind of reason."""
 WIDTH = 180
@@ -41,6 +45,8 @@ def show(explanation: Explanation) -> None:
         console.print(f"  {escape(made.note)}")
     for part in steps(made):
         _show_step(console, part)
+    if explanation.members:
+        _show_members(console, explanation.members)
 
 
 def steps(made: Explained) -> Iterator[Explained]:
@@ -71,6 +77,57 @@ def _show_step(console: Console, step: Explained) -> None:
     left = len(step.evidence) - len(counted) - len(near)
     if left:
         console.print(f"  and {left:,} more that don't; --format json has them all")
+
+
+def _show_members(console: Console, members: Members) -> None:
+    for title, lines_of_members, more in member_tables(members):
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for name in MEMBER_COLUMNS:
+            table.add_column(name, overflow="fold")
+        for cells in lines_of_members:
+            table.add_row(*map(escape, cells))
+        console.print(table)
+        if more:
+            console.print(f"  {more}")
+    console.print(f"  {checked_words(members)}")
+
+
+MEMBER_COLUMNS = ("group", "identifier", "says", "value", "made again", "look further")
+
+
+def member_tables(members: Members) -> Iterator[tuple[str, list[list[str]], str]]:
+    """Of each kind of verdict the title, the lines of the first members, and how many more there are."""
+    every = members.rolled_up.members
+    for _, kind in groupby(every, key=lambda member: member.kind):
+        some = list(kind)
+        first, number = some[0], f"{len(some):,} of {len(every):,}"
+        value = f", {str(first.value).lower()}" if isinstance(first.value, bool) else ""
+        title = (
+            f"members that count{value} ({number})" if first.counted else f"members that don't count, {first.reason} ({number})"
+        )
+        shown = [_member_line(member, members) for member in some[:MEMBERS]]
+        yield title, shown, f"and {len(some) - MEMBERS:,} more" if len(some) > MEMBERS else ""
+
+
+def _member_line(member: Member, members: Members) -> list[str]:
+    said = ", ".join(f"{name} {told(value)}" for name, value in member.said.items())
+    checked = members.of(member)
+    differ = [
+        f"NOT EQUAL: {one.read.column} {told(one.read.value)}, from raw rows {told(one.made)}"
+        for one in checked
+        if not one.is_equal
+    ]
+    made = "; ".join(differ) if differ else "equal" if checked else "-"
+    return [member.group, member.identifier, said, told(member.value), made, members.look_further(member)]
+
+
+def checked_words(members: Members) -> str:
+    """Of how many members their own values were made again, and what came of it."""
+    values = sum(len(some) for some in members.checked.values())
+    differ = f"{len(members.differing):,} NOT EQUAL" if members.differing else "all equal"
+    return (
+        f"made again from raw rows, of {len(members.checked):,} members, the {values:,} values of snapshots behind them: {differ}"
+    )
 
 
 def nearest(evidence: Sequence[Evidence]) -> Iterator[Evidence]:

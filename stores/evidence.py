@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stores.delta import open_delta
 from stores.lake import Lake
-from stores.snapshots import Snapshot
+from stores.snapshots import Snapshot, SnapshotTable
 from stores.storage import Storage
 from stores.training_sets import TrainingSetVersion
 
@@ -42,6 +43,25 @@ class LakeLedgers:
 def _dataset(lake: Lake, source: str) -> Any:
     table = open_delta(lake.storage, lake.curated(source).name)
     return None if table is None else table.to_pyarrow_dataset()
+
+
+class DaySnapshots:
+    """Versions of groups' snapshots of a day, by group."""
+
+    def __init__(self, storage: Storage, snapshots: Mapping[str, Snapshot]) -> None:
+        self._datasets = {name: SnapshotTable(storage, name).dataset(snapshot) for name, snapshot in snapshots.items()}
+
+    def batches(self, group: str, columns: Sequence[str], only: tuple[str, str] | None) -> Iterator[list[dict[str, Any]]]:
+        """Every row of a group, some columns of it, so many rows at a time; `only` those with that value in that column."""
+        chosen = None if only is None else pc.field(only[0]) == only[1]
+        for batch in self._datasets[group].to_batches(columns=list(columns), filter=chosen):
+            yield list(batch.to_pylist())
+
+    def rows(self, group: str, columns: Sequence[str], identifier: str, values: Collection[str]) -> list[dict[str, Any]]:
+        """The rows with one of `values` as the identifier."""
+        wanted = pc.field(identifier).isin(pa.array(list(values), pa.string()))
+        found = self._datasets[group].to_table(columns=list(columns), filter=wanted)
+        return list(found.to_pylist())
 
 
 def snapshot_row(storage: Storage, snapshot: Snapshot, identifier: str, entity: str) -> dict[str, Any] | None:

@@ -10,9 +10,11 @@ import pytest
 from deltalake import write_deltalake
 
 from conf.catalogue import load_catalogue
-from jobs.explain import main, same
+from jobs.equal import same
+from jobs.explain import main
 from stores.lake import Lake
 from stores.snapshots import DayWriter, Snapshot, SnapshotTable
+from tests.jobs.test_features import folder
 from transforms.answer import snapshot_schema
 from transforms.curated import curated_table
 from transforms.feature_group import compile_groups
@@ -58,7 +60,7 @@ def lake(tmp_path_factory) -> Lake:
     lake = Lake(tmp_path_factory.mktemp("lake"))
     catalogue = load_catalogue()
     compiled = compile_groups(catalogue, "Asia/Kuala_Lumpur")
-    tables = {name: _where_from(name, curated_table(source, ROWS.get(name, ()))) for name, source in catalogue.sources.items()}
+    tables = {name: where_from(name, curated_table(source, ROWS.get(name, ()))) for name, source in catalogue.sources.items()}
     for name, table in tables.items():
         write_deltalake(lake.uri("curated", name), table)
     rows = answer_rows(compiled, [GROUP], tables, [DAY])[GROUP].drop_columns(["as_of"])
@@ -66,7 +68,7 @@ def lake(tmp_path_factory) -> Lake:
     return lake
 
 
-def _where_from(source: str, table: pa.Table) -> pa.Table:
+def where_from(source: str, table: pa.Table) -> pa.Table:
     lines = range(2, len(table) + 2)
     told = {
         "_file": pa.array([f"{source}/{source}.jsonl" for _ in lines], pa.string()),
@@ -144,7 +146,7 @@ def test_a_number_that_is_not_what_the_rows_say_is_told_loudly(capsys, tmp_path,
     other = Lake(tmp_path / "other")
     for name in load_catalogue().sources:
         write_deltalake(
-            other.uri("curated", name), _where_from(name, curated_table(load_catalogue().sources[name], ROWS.get(name, ())))
+            other.uri("curated", name), where_from(name, curated_table(load_catalogue().sources[name], ROWS.get(name, ())))
         )
     schema = snapshot_schema(compile_groups(load_catalogue(), "Asia/Kuala_Lumpur").groups[GROUP])
     row = {field.name: None for field in schema} | {
@@ -189,9 +191,16 @@ def test_equal_to_nine_digits(told, made, equal):
         ),
         ((GROUP, "zoe", "bnpl_plan_count_7d"), "customer_bnpl as of 2025-06-30 has no row of customer_id 'zoe'"),
         ((GROUP, "ann", "bnpl_approved_count_30d"), "customer_bnpl: 'bnpl_approved_count_30d' is internal"),
-        (("portfolio_regulatory", "a:b", "portfolio_count"), "portfolio_regulatory is made of other groups' rows"),
     ],
 )
 def test_what_is_not_there_is_said(capsys, lake, words, message):
     assert main([*words, "--as-of", DAY.isoformat(), "--lake", lake.uri()]) != 0
     assert message in capsys.readouterr().err
+
+
+def test_a_group_that_a_function_makes_can_not_be_explained(capsys, tmp_path):
+    function = (
+        "name: g\nrecord_identifier: customer_id\nfunction: json:loads\nreads: {sources: [orders]}\ncolumns: {n: integer}\n"
+    )
+    assert main(["g", "ann", "n", "--conf", str(folder(tmp_path, function)), "--lake", str(tmp_path / "lake")]) == 2
+    assert capsys.readouterr().err == ("g is made by the Python function json:loads; its inputs can be explained, it can't\n")
