@@ -76,14 +76,16 @@ examples:
 """
 
 
-def given(examples: str, group: str = GROUP) -> tuple[Catalogue, list[Outcome]]:
+def given(examples: str, group: str = GROUP, *others: str) -> tuple[Catalogue, list[Outcome]]:
+    """The outcomes of the examples of `g`, with other groups beside it."""
     file = parse_yaml(group + examples, "g.yaml")
     loaded = load_model(FeatureGroup, file)
     sources = {
         text.splitlines()[0].removeprefix("name: "): load_model(Source, parse_yaml(text, "s.yaml"))
         for text in (PEOPLE, ORDERS, BALANCES)
     }
-    catalogue = Catalogue(sources, {"g": loaded}, {"FeatureGroup:g": file})
+    beside = [load_model(FeatureGroup, parse_yaml(text, "o.yaml")) for text in others]
+    catalogue = Catalogue(sources, {"g": loaded, **{other.name: other for other in beside}}, {"FeatureGroup:g": file})
     found = examples_of(catalogue, compile_groups(catalogue, "Asia/Kuala_Lumpur"), ["g"])
     return catalogue, list(found["g"].run())
 
@@ -239,4 +241,64 @@ def test_a_group_that_a_function_makes_has_none():
     assert (
         str(problem.value)
         == "g.yaml:6: a group that a Python function makes takes Spark, so it has no examples; test the function"
+    )
+
+
+OF_PEOPLE = """\
+name: people
+record_identifier: person
+spine: people
+inputs:
+  - {source: people, aggregates: [{name: vip, op: last, of: vip}]}
+  - {source: orders, aggregates: [{name: total, op: sum, of: amount, windows: [7d]}, {name: shop, op: last, of: shop}]}
+"""
+OF_SHOPS = """\
+name: shops
+record_identifier: shop
+rollup:
+  members: [{group: people, entity: shop, columns: {spent: total_7d, vip: vip}}]
+  columns: [{name: customers, op: count}, {name: spent, op: sum, of: spent}, {name: vip_share, op: share, of: vip}]
+"""
+OF_ALL = """\
+name: g
+record_identifier: "all"
+rollup:
+  members: [{group: shops, entity: "'all'", columns: {customers: customers, spent: spent}}]
+  columns: [{name: shops, op: count}, {name: customers, op: sum, of: customers}, {name: most, op: max, of: spent}]
+examples:
+"""
+OF_A_DAY = """\
+  - days:
+      2025-06-29: {all: null}
+      2025-06-30: {all: {shops: 2, customers: 3, most: 7, has_history: true}, none: null}
+    people: [{person: ann, since: 2025-01-01T00:00:00Z}, {person: bob, since: 2025-01-01T00:00:00Z}, {person: eve, since: 2025-01-01T00:00:00Z}]
+    orders:
+      - {person: ann, ordered: 2025-06-30T10:00:00, amount: 3, shop: web}
+      - {person: bob, ordered: 2025-06-30T10:00:00, amount: 4, shop: web}
+      - {person: eve, ordered: 2025-06-30T10:00:00, amount: 5, shop: high_street}
+"""
+
+
+def test_rows_of_sources_are_answered_and_rolled_up_and_what_came_out_again():
+    """On the day before nobody had been to a shop."""
+    _, outcomes = given(OF_A_DAY, OF_ALL, OF_SHOPS, OF_PEOPLE)
+    assert [[(cell.column, cell.got) for cell in outcome.cells if not cell.holds] for outcome in outcomes] == [[]]
+    _, wrong = given(OF_A_DAY.replace("most: 7", "most: 8"), OF_ALL, OF_SHOPS, OF_PEOPLE)
+    assert [(cell.column, cell.expected, cell.got, cell.where) for cell in wrong[0].cells if not cell.holds] == [
+        ("most", "8", "7.00", "g.yaml:9")
+    ]
+
+
+def test_what_is_expected_of_a_rollup_is_checked():
+    with pytest.raises(DefinitionError) as problem:
+        given(OF_A_DAY.replace("most: 7", "mots: 7"), OF_ALL, OF_SHOPS, OF_PEOPLE)
+    assert str(problem.value) == "g.yaml:9: 'g' publishes no column 'mots' (did you mean 'most'?)"
+
+
+def test_a_rollup_of_what_a_function_makes_has_none():
+    function = "name: people\nrecord_identifier: person\nfunction: json:loads\nreads: {sources: [people]}\ncolumns: {shop: string, vip: boolean, total_7d: money}\n"
+    with pytest.raises(DefinitionError) as problem:
+        given(OF_A_DAY, OF_ALL, OF_SHOPS, function)
+    assert str(problem.value) == (
+        "g.yaml:6: 'g' is made of 'people', which a Python function makes: that takes Spark, so it has no examples"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -14,10 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.transforms.feature_group.given import ZONE, compiled
+from conf.catalogue import Catalogue
+from conf.specs import FeatureGroup
+from conf.yaml_file import load_model, parse_yaml
+from tests.transforms.feature_group.given import SHIPPED, ZONE, compiled
 from transforms.answer import snapshot_schema
+from transforms.by_hand.moments import Moment
+from transforms.by_hand.rollups import RollupExplainer
 from transforms.fact_sql import SPARK
-from transforms.feature_group import Compiled
+from transforms.feature_group import Compiled, compile_groups
 from transforms.rollups import roll_up, rollup_sql
 
 DAY = date(2025, 6, 30)
@@ -218,6 +223,61 @@ def test_random_members_by_plain_python(seed):
 def same(one: Any, other: Any) -> bool:
     """Doubles may be added in another order."""
     return math.isclose(one, other, rel_tol=1e-12) if isinstance(one, float) and isinstance(other, float) else bool(one == other)
+
+
+class InMemory:
+    """Snapshots of a day as an explanation reads them."""
+
+    def __init__(self, **tables: pa.Table) -> None:
+        self.tables = tables
+
+    def batches(self, group: str, columns: Sequence[str], only: tuple[str, str] | None) -> Iterator[list[dict[str, Any]]]:
+        for batch in self.tables[group].select(columns).to_batches(max_chunksize=70):
+            yield [row for row in batch.to_pylist() if only is None or row[only[0]] == only[1]]
+
+    def rows(self, group: str, columns: Sequence[str], identifier: str, values: Collection[str]) -> list[dict[str, Any]]:
+        return [row for row in self.tables[group].select(columns).to_pylist() if row[identifier] in values]
+
+
+IN_ANOTHER_WAY = """\
+name: g
+record_identifier: portfolio_id
+rollup:
+  members:
+    - group: h
+      entity: "case when i.plans >= 2 then concat(lender, ' ', product) end"
+      beside: {i: owner}
+      columns: {n: accounts + plans, owed: limit_sum, known: i.plans is not null, day: opened_on}
+  columns:
+    - {name: members, op: count}
+    - {name: n_sum, op: sum, of: n, where: owed > 100}
+    - {name: owed_mean, op: mean, of: owed - 1}
+    - {name: first, op: min, of: "coalesce(day, date '2030-01-01')", where: known}
+    - {name: share, op: share, of: n > 3, where: owed is not null}
+"""
+
+
+@pytest.mark.parametrize("text", [GROUP, IN_ANOTHER_WAY], ids=["one way", "another"])
+def test_an_explanation_makes_the_same_again_of_random_members(text):
+    """Of every entity every number, and of every member that counts what it adds."""
+    files = [parse_yaml(told, "x.yaml") for told in (text, ACCOUNTS, CUSTOMERS)]
+    groups = {group.name: group for group in (load_model(FeatureGroup, file) for file in files)}
+    catalogue = Catalogue(SHIPPED.sources, groups)
+    group = compile_groups(catalogue, ZONE).rollups["g"]
+    accounts, customers = random_rows(7)
+    answered = roll_up(group, {"h": accounts, "i": customers}, day=DAY, zone=ZONE).to_pylist()
+    assert len(answered) > 4
+    differ = []
+    for row in answered:
+        moment = Moment.end_of(DAY, ZONE)
+        explainer = RollupExplainer(catalogue, InMemory(h=accounts, i=customers), groups["g"], row["portfolio_id"], moment)
+        for column in group.columns:
+            made = explainer.explain(column.name)
+            assert made.type == column.type
+            assert len(made.members) == row["members"]
+            if not same(made.value, row[column.name]):
+                differ.append((row["portfolio_id"], column.name, row[column.name], made.value))
+    assert differ == []
 
 
 def expected(some: list[dict[str, Any]]) -> dict[str, Any]:
