@@ -15,15 +15,15 @@ from typing import Any, BinaryIO, cast
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
-from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
+from pyarrow.fs import AwsDefaultS3RetryStrategy, FileSystem, S3FileSystem
 
 from conf.errors import EnvironmentProblem, UsageError
 from conf.settings import S3Settings
 from stores.s3_streams import Block, S3Input, S3Output
 from stores.storage import Storage, StoredFile, open_storage
 
-ATTEMPTS = 10
-"""Of a call, with waits that double up to 20 seconds: a server that is gone for half a minute is waited for."""
+ATTEMPTS = 9
+"""Of a call, with waits that double: a server that is gone for half a minute is waited for."""
 _CONNECTIONS = 32
 _ADDRESS = re.compile(r"(s3a?)://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
 _MISSING = ("404", "NoSuchKey", "NotFound")
@@ -186,7 +186,7 @@ class S3Storage:
             scheme=scheme,
             endpoint_override=host.rstrip("/") or None,
             force_virtual_addressing=bool(host) and not settings.path_style,
-            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+            retry_strategy=AwsDefaultS3RetryStrategy(max_attempts=ATTEMPTS + 2),  # its waits are shorter
         )
         return filesystem, f"{self._bucket}/{self._prefix}".rstrip("/")
 
@@ -305,7 +305,8 @@ def _session() -> Any:
 def client_of(settings: S3Settings) -> Any:
     """One client a process, which its threads share; it finds its credentials anew when they run out."""
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        # Not `standard`: its threads share a hundred retries, which are spent in seconds where a server is gone.
+        retries={"mode": "legacy", "total_max_attempts": ATTEMPTS},
         max_pool_connections=_CONNECTIONS,
         connect_timeout=10,
         read_timeout=60,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import pickle
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.exceptions import EndpointConnectionError
 
 from conf.errors import EnvironmentProblem, LeaseError, UsageError
 from conf.settings import S3Settings
@@ -181,6 +184,25 @@ def test_credentials_are_in_no_pickle_and_no_text(bucket, s3_settings, monkeypat
     assert storage.delta_options()[name] == "never-to-be-seen"
     assert b"never-to-be-seen" not in pickle.dumps(storage)
     assert "never-to-be-seen" not in repr(storage)
+    s3.forget_clients()
+
+
+def test_a_server_that_is_gone_is_waited_for_by_every_thread(storage, s3_settings, monkeypatch):
+    """However many of them try again: botocore's standard mode lets all threads of a client together do so a hundred times."""
+    for number in range(24):
+        storage.write(f"a{number}", b"there")
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    tries = Counter()
+
+    def gone(request, **_):
+        tries[request.url] += 1
+        if tries[request.url] <= 6:
+            raise EndpointConnectionError(endpoint_url=request.url)
+
+    s3.client_of(s3_settings).meta.events.register("before-send.s3", gone)
+    with ThreadPoolExecutor(24) as pool:
+        assert list(pool.map(storage.read, (f"a{number}" for number in range(24)))) == [b"there"] * 24
+    assert set(tries.values()) == {7}
     s3.forget_clients()
 
 
