@@ -90,11 +90,17 @@ def _places(column: pa.Array, among: pa.Array) -> pa.Array:
 
 
 def _values(column: pa.Array, type_: ColumnType) -> Values:
-    present = column.is_valid().to_numpy(zero_copy_only=False)
+    whole = column.null_count == 0
+    present = np.ones(len(column), dtype=np.bool_) if whole else column.is_valid().to_numpy(zero_copy_only=False)
     if type_ == "string":
         words = _plain(column.drop_null().unique()).sort()
-        codes = _places(column, words).fill_null(0) if len(words) else pa.array(np.zeros(len(column), dtype=np.int32))
+        codes = _filled(_places(column, words), 0) if len(words) else pa.array(np.zeros(len(column), dtype=np.int32))
         return Values(type_, codes.to_numpy(zero_copy_only=False).astype(np.int64), present, tuple(words.to_pylist()))
     if type_ == "boolean":
-        return Values(type_, column.fill_null(False).to_numpy(zero_copy_only=False), present)
-    return Values(type_, column.fill_null(0).to_numpy(zero_copy_only=False), present)
+        return Values(type_, _filled(column, False).to_numpy(zero_copy_only=False), present)
+    return Values(type_, _filled(column, 0).to_numpy(zero_copy_only=False), present)
+
+
+def _filled(column: pa.Array, value: int | bool) -> pa.Array:
+    """Without nulls; as it is where it has none, which spares a copy."""
+    return column.fill_null(value) if column.null_count else column

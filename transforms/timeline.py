@@ -38,7 +38,8 @@ class Timeline:
         if since > BEGINNING:
             ever &= facts.at >= since
         if not ever.all():
-            facts, begins, ends = facts.take(ever), begins[ever], ends[ever]
+            which = np.flatnonzero(ever)  # once for all arrays, where each would else count the mask's trues anew
+            facts, begins, ends = facts.take(which), begins[which], ends[which]
         self.facts = facts
         lasts = ends == len(cut_offs)
         in_time = begins <= _number_before(cut_offs, facts.at + 1)
