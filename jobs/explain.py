@@ -141,7 +141,7 @@ def _explain_rollup(arguments: Namespace, settings: Settings, catalogue: Catalog
     column = next(column for column in compiled.columns if column.name == arguments.feature)
     lake = Lake(settings.lake, settings.s3)
     number = find_number(arguments, settings, catalogue, group, lake)
-    made, members = explain_rollup(number, catalogue, lake)
+    made, members = explain_rollup(number, compiled.groups, catalogue, lake)
     return Explanation(number, column.words, compiled.version, column.type, made, members)
 
 

@@ -39,11 +39,15 @@ class Checked:
 
 @dataclass(frozen=True)
 class Members:
-    """Those of a rolled-up number. `checked`: by group and identifier, what of the first of each kind was made again."""
+    """Those of a rolled-up number. `checked`: by group and identifier, what of the first of each kind was made again.
+
+    `unexplained`: groups whose numbers can't be.
+    """
 
     rolled_up: RolledUp
     checked: Mapping[tuple[str, str], Sequence[Checked]]
     as_of: date
+    unexplained: frozenset[str] = frozenset()
 
     @property
     def differing(self) -> list[Checked]:
@@ -54,8 +58,10 @@ class Members:
         return self.checked.get((member.group, member.identifier), ())
 
     def look_further(self, member: Member) -> str:
-        """The command that explains what a member adds."""
-        asked = member.read[-1]
+        """The command that explains what a member adds; none of one that adds no feature that can be explained."""
+        asked = next((read for read in reversed(member.read) if read.group not in self.unexplained), None)
+        if asked is None:
+            return ""
         return shlex.join(["etr", "explain", asked.group, asked.identifier, asked.column, "--as-of", self.as_of.isoformat()])
 
 
@@ -67,11 +73,14 @@ def check_feature(group: FeatureGroup, feature: str) -> None:
         raise UsageError(f"{group.name} has no feature '{feature}'{near}; etr features {group.name} lists them")
 
 
-def explain_rollup(number: Number, catalogue: Catalogue, lake: Lake) -> tuple[Explained, Members]:
-    """The number made again from the rows that it was made of, and these. Raises InputError where their snapshots are gone."""
+def explain_rollup(number: Number, groups: Sequence[str], catalogue: Catalogue, lake: Lake) -> tuple[Explained, Members]:
+    """The number made again from the rows of `groups` that it was made of, and these.
+
+    Raises InputError where their snapshots are gone.
+    """
     from stores.evidence import DaySnapshots, LakeLedgers
 
-    snapshots, notes = _read(number, lake)
+    snapshots, notes = _read(number, groups, lake)
     rows = DaySnapshots(lake.storage, snapshots)
     rolled_up = RollupExplainer(catalogue, rows, number.group, number.entity, number.moment).explain(number.feature)
     ledgers = LakeLedgers(lake)
@@ -79,19 +88,19 @@ def explain_rollup(number: Number, catalogue: Catalogue, lake: Lake) -> tuple[Ex
     for member in rolled_up.some(MADE_AGAIN):
         checked[member.group, member.identifier] = tuple(_made_again(member, number, catalogue, ledgers))
     made = Explained(rolled_up.column, rolled_up.definition, rolled_up.type, rolled_up.value, note="; ".join(notes))
-    return made, Members(rolled_up, checked, number.moment.as_of)
+    functions = frozenset(name for name in groups if catalogue.groups[name].function)
+    return made, Members(rolled_up, checked, number.moment.as_of, functions)
 
 
-def _read(number: Number, lake: Lake) -> tuple[dict[str, Snapshot], list[str]]:
+def _read(number: Number, groups: Sequence[str], lake: Lake) -> tuple[dict[str, Snapshot], list[str]]:
     """The snapshots that it was made of, or what is there of that day instead, which is noted."""
     from stores.snapshots import SnapshotTable
 
     group, day = number.group, number.moment.as_of
-    assert group.rollup is not None
     own = SnapshotTable(lake.storage, group.name).current(day)
     made_of = own.groups if own else {}
     found, notes = {}, []
-    for name in dict.fromkeys(name for members in group.rollup.members for name in (members.group, *members.beside)):
+    for name in groups:
         table = SnapshotTable(lake.storage, name)
         current, version = table.current(day), made_of.get(name)
         snapshot = (table.find(day, version) if version else None) or current
@@ -110,7 +119,7 @@ def _made_again(member: Member, number: Number, catalogue: Catalogue, ledgers: A
     explainers: dict[str, Explainer] = {}
     for read in member.read:
         group = catalogue.groups[read.group]
-        if group.is_later or read.column in (group.record_identifier, "has_history"):
+        if group.is_later:
             continue
         if read.identifier not in explainers:
             explainers[read.identifier] = Explainer(catalogue, ledgers, read.identifier, number.moment)

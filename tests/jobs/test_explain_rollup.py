@@ -14,10 +14,12 @@ from deltalake import write_deltalake
 from conf.catalogue import load_catalogue
 from jobs import explanation_text
 from jobs.explain import main
+from jobs.explained_rollup import Members
 from stores.lake import Lake
 from stores.snapshots import DayWriter, Snapshot, SnapshotTable
 from tests.jobs.test_explain import where_from
 from transforms.answer import snapshot_schema
+from transforms.by_hand.rollups import Member, Read, RolledUp
 from transforms.curated import curated_table
 from transforms.feature_group import compile_groups
 from transforms.rollups import roll_up
@@ -204,6 +206,14 @@ def test_the_snapshots_that_it_was_made_of_are_read_also_when_others_came_since(
     code, told, _, _ = explained(capsys, lake, "portfolio_count", "--format", "json")
     assert (code, told["recomputed"]) == (0, 3)
     assert told["note"] == "account_regulatory: version 1, of which it was made; 2 is there by now"
+
+
+def test_a_member_that_adds_no_feature_that_can_be_explained_has_no_command():
+    """One that is counted for being there, and one of what a Python function made."""
+    of_nothing = Member("shops", "a", {}, 1, "", ())
+    of_function = Member("model", "a", {"n": 1}, 1, "", (Read("model", "a", "n", 1),))
+    members = Members(RolledUp("n", "count() of members", "integer", 2, [of_nothing, of_function]), {}, DAY, frozenset({"model"}))
+    assert [members.look_further(member) for member in members.rolled_up.members] == ["", ""]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class DayRows(Protocol):
 
 @dataclass(frozen=True)
 class Read:
-    """A published value that a member's is made from: `column` of the row of `identifier` in the day's snapshot of `group`."""
+    """A feature that a member's value is made from: `column` of the row of `identifier` in the day's snapshot of `group`."""
 
     group: str
     identifier: str
@@ -45,8 +45,8 @@ class Read:
 class Member:
     """A row of the day as a rolled-up number sees it. `reason`: why it does not count; empty when it does.
 
-    `said`: what it says, of what the number names; `value`: what it adds; `read`: the values of snapshots that it is made from,
-    those of the value itself last.
+    `said`: what it says, of what the number names; `value`: what it adds; `read`: the features that it is made from, those of
+    the value itself last.
     """
 
     group: str
@@ -117,7 +117,7 @@ class RollupExplainer:
         type_ = expressions["of"].type if spec.of else None
         ordered = sorted(judged, key=lambda member: (member.kind, member.group, member.identifier))
         counted = [member.value for member in ordered if member.counted]
-        asked = sum(1 for member in ordered if member.counted or not member.reason.startswith("filtered"))
+        asked = sum(1 for values in told if not spec.where or values["where"] is True)
         answer = _answer(spec, type_, counted, asked)
         return RolledUp(column, formula(spec), self.type_of(self.group, column), answer, ordered)
 
@@ -166,15 +166,16 @@ class RollupExplainer:
             mine = [row for row, verdict in zip(rows, told, strict=True) if _text(verdict["entity"]) == self.entity]
             self._bring({name: place for name, place in beside.items() if name not in early}, keys, mine, nameable)
             for row, values in zip(mine, evaluate(said, mine, nameable), strict=True):
-                read = (self._value_read(spec.group, row[identifier], name, beside.get(name), row) for name in used)
-                yield spec.group, row[identifier], {name: values.get(name) for name in names}, tuple(filter(None, read))
+                read = tuple(self._read(spec.group, row[identifier], row, {name: beside.get(name) for name in used}))
+                yield spec.group, row[identifier], {name: values.get(name) for name in names}, read
 
-    def _value_read(self, group: str, identifier: str, name: str, place: tuple[str, str] | None, row: Row) -> Read | None:
-        """None of a row beside that isn't there."""
-        if place is None:
-            return Read(group, identifier, name, row[name])
-        key = row[_row_of(place[0])]
-        return Read(place[0], key, place[1], row[name]) if key is not None else None
+    def _read(self, group: str, identifier: str, row: Row, places: Mapping[str, tuple[str, str] | None]) -> Iterator[Read]:
+        """The features among what a row was read for, its own (of no place) and those of the rows beside it that are there."""
+        for name, place in places.items():
+            owner, column = place or (group, name)
+            key = row[_row_of(owner)] if place else identifier
+            if key is not None and column not in (self.catalogue.groups[owner].record_identifier, "has_history"):
+                yield Read(owner, key, column, row[name])
 
     def _bring(
         self,
