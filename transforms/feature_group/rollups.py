@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -173,20 +174,23 @@ class _Scope(Mapping[str, Expression]):
         return self.beside[having[0]][1][column]
 
     def __contains__(self, name: object) -> bool:
-        return name in self.own or name in self._internal or name in self._others()
+        if name in self.own or name in self._internal:
+            return True
+        return isinstance(name, str) and any(name in (column, f"{group}.{column}") for group, column in self._others())
 
     def __iter__(self) -> Iterator[str]:
+        """Each column by the shortest name that it has."""
+        others = list(self._others())
+        plain = Counter(column for _, column in others)
         yield from self.own
-        yield from self._others()
+        for group, column in others:
+            yield column if column not in self.own and plain[column] == 1 else f"{group}.{column}"
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
-    def _others(self) -> list[str]:
-        plain = [name for _, columns in self.beside.values() for name in columns if name not in self.own]
-        return list(
-            dict.fromkeys([*plain, *(f"{group}.{name}" for group, (_, columns) in self.beside.items() for name in columns)])
-        )
+    def _others(self) -> Iterator[tuple[str, str]]:
+        return ((group, column) for group, (_, columns) in self.beside.items() for column in columns)
 
 
 class _Members:

@@ -140,7 +140,8 @@ OWED = "columns: {owed: cast(null as money), passes: plans > 2}"
 @pytest.mark.parametrize(
     ("written", "instead", "message"),
     [
-        ("owed: limit_sum", "owed: limit_sun", "g.yaml:8: no column named 'limit_sun' (did you mean 'limit_sum'?); columns: "),
+        ("owed: limit_sum", "owed: limit_sun", "g.yaml:8: no column named 'limit_sun' (did you mean 'limit_sum'?); columns: account_id, has_history, lender, product, owner, limit_sum, opened_on,"
+            " accounts, share_of_limit, customer_id, i.has_history, plans, i.accounts"),
         ("owed: limit_sum", "owed: hidden", "g.yaml:8: 'hidden' is internal to h, so that no snapshot holds it"),
         ("entity: \"concat(lender, ':', product)\"", "entity: share_of_limit",
          "g.yaml:6: 'share_of_limit' is number; an entity is text, a whole number or a date"),
