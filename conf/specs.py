@@ -448,9 +448,10 @@ class Derived(Feature):
 
     They may name columns of the group, and of other groups with its record identifier. With `windows`, one column a window,
     `{w}` in the texts being its name. `values`: those of `one_hot` (a column each, 0 or 1) and of `label` (their places in the
-    list, from 1).
+    list, from 1). `null_when`: what a null means, where the words made from the definition would name internal columns.
     """
 
+    null_when: str = ""
     expr: str | None = None
     segment: tuple[SegmentBand, ...] = ()
     one_hot: str | None = None

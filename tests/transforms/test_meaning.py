@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from conf.catalogue import Catalogue, load_catalogue
@@ -176,6 +178,15 @@ def test_every_shipped_column_is_described():
         compiled = compile_groups(catalogue, "UTC")
         found = features_of(catalogue, compiled, catalogue.groups)
         assert [f for f in found if not (f.description and f.null_rule and f.owner and f.version and f.inputs)] == []
+
+
+def test_what_a_null_means_names_only_what_is_published():
+    compiled = compile_groups(load_catalogue(), "Asia/Kuala_Lumpur")
+    for group in compiled.groups.values():
+        inner = {item.column.name for item in (*group.windows, *group.dailies, *group.derived) if item.column.internal}
+        hidden = {name for name in inner if "." not in name}
+        for column in group.columns:
+            assert not hidden & set(re.findall(r"[\w.]+", column.null_when)), (group.name, column.name, column.null_when)
 
 
 def test_a_group_that_a_function_makes_is_described_too():

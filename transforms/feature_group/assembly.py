@@ -79,12 +79,14 @@ class Assembly:
             made = make(draft, home.checker, Scope(self, home))
         finally:
             self._making.pop()
+        if draft.spec.null_when and not made.null_when:
+            raise home.checker.problem((*draft.place, "null_when"), f"'{draft.name}' is never null, so `null_when` is never true")
         column = Column(
             name=here,
             feature=draft.spec.name,
             type=made.expression.type,
             words=words.of_derived(draft.spec, draft.window, made.formula),
-            null_when=made.null_when,
+            null_when=draft.spec.null_when or made.null_when,
             online=draft.spec.online and home.group.online,
             internal=draft.spec.internal or home is not self.draft,
             scoring=draft.spec.scoring,

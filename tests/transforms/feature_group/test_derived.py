@@ -169,6 +169,12 @@ def test_what_a_null_means(expr, null_when):
     assert column("d", GROUP + f'  - {{name: d, expr: "{expr}"}}\n', OTHER).null_when == null_when
 
 
+def test_the_definition_may_say_what_a_null_means():
+    """In the place of words that would name what nobody sees; not of a column that is never null."""
+    said = GROUP + "  - {name: d, null_when: nothing is known, expr: average - amount}\n"
+    assert column("d", said, OTHER).null_when == "nothing is known"
+
+
 # ---- columns of other groups
 
 
@@ -266,6 +272,7 @@ NAMES = "plans_7d, plans_90d, amount, average, provider, ratio_of, d, as_of, cut
          "'provider' is string; a score takes numbers and money"),
         ("{name: d, score: {base: 1, minimum: 0, maximum: 1, parts: [{of: amount > 1, bands: [{points: 1}]}]}}",
          "'amount > 1' is boolean; a score takes numbers and money; write if(amount > 1, 1, 0)"),
+        ("{name: d, null_when: never, expr: amount + 1}", "'d' is never null, so `null_when` is never true"),
         ("{name: d, expr: d + 1}", "'d' is made from itself: d <- d"),
         ("{name: as_of, expr: amount}", "column 'as_of' is there already; choose another name"),
         ("{name: cut_off, expr: amount}", "column 'cut_off' is there already; choose another name"),
