@@ -99,9 +99,10 @@ def _of_accounts() -> dict[str, str]:
         f"{group}.dq_history_days": f"select account_id, least(day() - min(cast(_event_time as date)), 365) from ({every}) group by 1",
         f"{group}.dq_balance_reconcile_diff_1d": """
             select account_id, now - (before - coalesce(moved, 0)) from (
-                select account_id, max(balance) filter (day = day()) as now, max(balance) filter (day = day() - 1) as before
+                select account_id, arg_max(balance, day) filter (day < day()) as now,
+                    arg_max(balance, day) filter (day < day() - 1) as before
                 from balances_known group by 1)
-            left join (select account_id, sum(amount) as moved from transactions_known where cast(posted_at as date) = day() group by 1)
+            left join (select account_id, sum(amount) as moved from transactions_known where cast(posted_at as date) = day() - 1 group by 1)
             using (account_id)""",
         f"{group}.dq_window_coverage_ratio_365d":
             "select account_id, count(distinct day) / 365 from balances_known where due_in(day, 365) group by 1",

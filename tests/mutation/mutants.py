@@ -45,8 +45,8 @@ MUTANTS = (
     Mutant("of a day's end what happened before it", _ROWS, 'NEVER_YET if always else f"{event} + 1"', 'NEVER_YET if always else f"{event}"', _cases("19_")),
     Mutant("a mutable timestamp has passed when it is before T", _SPANS, 'dialect.list(*(f"{moment} + 1" for moment in passed.values()))', 'dialect.list(*(f"{moment}" for moment in passed.values()))', _cases("07_")),
     Mutant("and not when it is T", _SPANS, 'f"{passed[name]} < {OPENS}"', 'f"{passed[name]} <= {OPENS}"', _cases("07_")),
-    Mutant("valid from T on (one cut-off)", _TIMELINE, "np.searchsorted(cut_offs, facts.valid_from)", 'np.searchsorted(cut_offs, facts.valid_from, side="right")', _cases("01_", "05_")),
-    Mutant("valid until T, exclusive (one cut-off)", _TIMELINE, "np.searchsorted(cut_offs, facts.valid_until)", 'np.searchsorted(cut_offs, facts.valid_until, side="right")', _cases("06_", "12_")),
+    Mutant("valid from T on (one cut-off)", _TIMELINE, _BOTH, _BOTH.replace("(facts.valid_from,", "(facts.valid_from + 1,"), _cases("01_", "05_")),
+    Mutant("valid until T, exclusive (one cut-off)", _TIMELINE, _BOTH, _BOTH.replace("facts.valid_until)", "facts.valid_until + (facts.valid_until < 2**62))"), _cases("06_", "12_")),
     Mutant("valid from T on (many cut-offs)", _TIMELINE, "self.facts.valid_from[positions] <= cut_off", "self.facts.valid_from[positions] < cut_off", _files("transforms/test_judged_facts")),
     Mutant("valid until T, exclusive (many cut-offs)", _TIMELINE, "cut_off < self.facts.valid_until[positions]", "cut_off <= self.facts.valid_until[positions]", _files("transforms/test_judged_facts")),
     # ---- windows
