@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import cache, partial
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, context, parent_process
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from conf.errors import EnvironmentProblem, EtrError, PublishError
@@ -96,9 +98,26 @@ class LocalWorkers:
 @cache
 def _pool(at_once: int) -> ProcessPoolExecutor:
     """Forked from a process without threads that has imported what they need."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(_IMPORTED_ONCE)
-    return ProcessPoolExecutor(at_once, context, initializer=_end_with_parent)
+    forking = _Forking()
+    forking.set_forkserver_preload(_IMPORTED_ONCE)
+    return ProcessPoolExecutor(at_once, forking, initializer=_end_with_parent)
+
+
+class _ForkedProcess(context.ForkServerProcess):
+    """One that doesn't run the main module again, as multiprocessing's do: a user's script need not be written for it."""
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:  # noqa: N802 - multiprocessing calls it so
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return context.ForkServerProcess._Popen(process)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Forking(context.ForkServerContext):
+    Process = _ForkedProcess
 
 
 def _end_with_parent() -> None:

@@ -79,32 +79,34 @@ def test_one_at_once_is_done_in_this_process() -> None:
     assert told["process"] == os.getpid()
 
 
-SLEEPERS = """
-import os, sys, time
-from functools import partial
-from jobs.workers import LocalWorkers
-from tests.jobs.test_workers import Said
-
-def sleep(folder):
-    open(f"{folder}/{os.getpid()}", "w").close()
+def sleep(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
     time.sleep(600)
 
-if __name__ == "__main__":
-    LocalWorkers(2, None).run([partial(sleep, sys.argv[1])] * 2)
-"""
+
+def script(folder: Path, call: str) -> subprocess.Popen[str]:
+    """A program that is one call, as a cell of a notebook is: no function, and no `if __name__ == "__main__"`."""
+    program = folder / "program.py"
+    program.write_text(f"from pathlib import Path\nfrom tests.jobs.test_workers import *\nprint({call})\n")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen([sys.executable, str(program)], env=env, text=True, stdout=subprocess.PIPE)
+
+
+def test_a_program_needs_no_guard_against_being_run_by_its_workers(tmp_path: Path) -> None:
+    out, _ = script(
+        tmp_path, "[told['number'] for told in LocalWorkers(2, None).run([partial(say, 1), partial(say, 2)])]"
+    ).communicate()
+    assert out == "[1, 2]\n"
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "sleepers.py").write_text(SLEEPERS)
-    (tmp_path / "seen").mkdir()
-    root = Path(__file__).parents[2]
-    parent = subprocess.Popen(
-        [sys.executable, str(tmp_path / "sleepers.py"), str(tmp_path / "seen")], env={**os.environ, "PYTHONPATH": str(root)}
-    )
-    wait_until(lambda: len(list((tmp_path / "seen").iterdir())) == 2)
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    parent = script(tmp_path, f"LocalWorkers(2, None).run([partial(sleep, Path({str(seen)!r}))] * 2)")
+    wait_until(lambda: len(list(seen.iterdir())) == 2)
     parent.kill()
-    parent.wait()
-    wait_until(lambda: not any(Path(f"/proc/{file.name}").exists() for file in (tmp_path / "seen").iterdir()))
+    parent.communicate()
+    wait_until(lambda: not any(Path(f"/proc/{file.name}").exists() for file in seen.iterdir()))
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
