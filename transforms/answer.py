@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from conf.windows import Window
 from transforms import arrow
 from transforms.asked import Asked, answer_each
 from transforms.calendar import BEGINNING, NEVER_DAY, Days, iso_utc, window_bounds
@@ -90,6 +91,7 @@ class _Shared:
         one_day = len(np.unique(queries.cut_off)) == 1  # of many days, all together look at nearly everything
         self._at_once = int(queries.cut_off[0]) if one_day else None
         self._since = _since(groups, queries, zone) if one_day else {}
+        self._windows = _windows_to_the_end(groups) if one_day else {}
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._in_windows: dict[tuple[str, str], Timeline] = {}
         self._answers: dict[Hashable, Answer] = {}
@@ -99,7 +101,8 @@ class _Shared:
     def timeline(self, stream: str, clock: str) -> Timeline:
         place = (stream, clock)
         if place not in self._timelines:
-            self._timelines[place] = Timeline(self.facts[place], self.queries, self.zone)
+            windows = self._windows.get(place, ())
+            self._timelines[place] = Timeline(self.facts[place], self.queries, self.zone, windows=windows)
         return self._timelines[place]
 
     def in_windows(self, stream: str, clock: str) -> Timeline:
@@ -109,7 +112,8 @@ class _Shared:
         if since == BEGINNING or place in self._timelines:
             return self.timeline(stream, clock)
         if place not in self._in_windows:
-            self._in_windows[place] = Timeline(self.facts[place], self.queries, self.zone, since=since)
+            windows = self._windows.get(place, ())
+            self._in_windows[place] = Timeline(self.facts[place], self.queries, self.zone, since=since, windows=windows)
         return self._in_windows[place]
 
     def any_of(self, presence: Presence) -> Mask:
@@ -214,6 +218,16 @@ def _since(groups: Sequence[CompiledGroup], queries: Queries, zone: str) -> dict
     for stream, clock, window, lag in windows:
         [start], _ = window_bounds(window, queries.as_of[:1], zone, lag=lag, cut_off=queries.cut_off[:1])
         found[stream, clock] = min(found.get((stream, clock), int(start)), int(start))
+    return found
+
+
+def _windows_to_the_end(groups: Sequence[CompiledGroup]) -> dict[tuple[str, str], set[Window]]:
+    """By stream and clock, the windows that end with the day."""
+    found: dict[tuple[str, str], set[Window]] = {}
+    for group in groups:
+        for item in group.windows:
+            if not (item.lag or item.ahead):
+                found.setdefault((item.stream, item.clock), set()).add(item.window)
     return found
 
 

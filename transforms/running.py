@@ -30,41 +30,41 @@ class Running:
 
     def counts(self, values: Values) -> NDArray[np.int64]:
         """How many facts have a value."""
-        return self._keep("count", values, lambda: totals(self._of(values.present).astype(np.int64)))
+        return self.keep("count", values, lambda: totals(self.of(values.present).astype(np.int64)))
 
     def totals(self, values: Values, numbers: Callable[[], Array], called: str) -> Array:
         """Of a number of each fact that has a value, made of its values: those `called` the same are the same."""
-        return self._keep(called, values, lambda: totals(self._of(np.where(values.present, numbers(), 0))))
+        return self.keep(called, values, lambda: totals(self.of(np.where(values.present, numbers(), 0))))
 
     def newest(self, values: Values) -> Positions:
         """Of the facts before each place, the place of the newest with a value; -1 where there is none."""
 
         def compute() -> Positions:
-            there = self._of(values.present)
+            there = self.of(values.present)
             places = np.maximum.accumulate(np.where(there, np.arange(len(there)), -1))
             return np.concatenate([[-1], places])
 
-        return self._keep("newest", values, compute)
+        return self.keep("newest", values, compute)
 
     def oldest(self, values: Values) -> Positions:
         """Of the facts from each place on, the place of the oldest with a value; their number where there is none."""
 
         def compute() -> Positions:
-            there = self._of(values.present)
+            there = self.of(values.present)
             places = np.where(there, np.arange(len(there)), len(there))
             return np.concatenate([np.minimum.accumulate(places[::-1])[::-1], [len(there)]])
 
-        return self._keep("oldest", values, compute)
+        return self.keep("oldest", values, compute)
 
     def extreme(self, ufunc: np.ufunc, values: Values, low: Positions, high: Positions) -> Array:
         """`ufunc` over the values of each run, whatever where a run has none. `ufunc`: minimum, maximum or bitwise_or."""
-        nothing = _nothing(ufunc, values.data.dtype)
+        nothing = nothing_for(ufunc, values.data.dtype)
 
         def compute() -> Array:
             data = np.where(values.present, values.data, nothing)
-            return np.append(self._of(data), np.full(_BLOCK + 1 - len(self.among) % _BLOCK, nothing, dtype=data.dtype))
+            return np.append(self.of(data), np.full(_BLOCK + 1 - len(self.among) % _BLOCK, nothing, dtype=data.dtype))
 
-        data = self._keep(ufunc.__name__, values, compute)
+        data = self.keep(ufunc.__name__, values, compute)
         found = np.full(len(low), nothing, dtype=data.dtype)
         length = high - low
         short, long = np.flatnonzero((length > 0) & (length <= _SHORT)), np.flatnonzero(length > _SHORT)
@@ -78,8 +78,8 @@ class Running:
         """What is left of the first block, what is begun of the last, and of whole blocks two overlapping powers of two."""
         blocks = data[: len(data) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
         name = ufunc.__name__
-        begun = self._keep(f"{name} begun", values, lambda: ufunc.accumulate(blocks, axis=1).ravel())
-        left = self._keep(f"{name} left", values, lambda: ufunc.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel())
+        begun = self.keep(f"{name} begun", values, lambda: ufunc.accumulate(blocks, axis=1).ravel())
+        left = self.keep(f"{name} left", values, lambda: ufunc.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel())
         first, last = low // _BLOCK + 1, (high - 1) // _BLOCK  # whole blocks: [first, last)
         found = ufunc(left[low], begun[high - 1])
         level = begun[_BLOCK - 1 :: _BLOCK]
@@ -92,10 +92,12 @@ class Running:
             span *= 2
         return np.asarray(found)
 
-    def _of(self, data: Array) -> Array:
+    def of(self, data: Array) -> Array:
+        """Those of these facts, of all of a timeline's."""
         return data if len(self.among) == len(data) else data[self.among]
 
-    def _keep(self, called: str, values: Values, compute: Callable[[], Array]) -> Array:
+    def keep(self, called: str, values: Values, compute: Callable[[], Array]) -> Array:
+        """What is computed of some values, kept under a name while there is room."""
         key = (called, id(values))
         if key in self._kept:
             return self._kept[key][1]
@@ -130,9 +132,9 @@ def _of_short_runs(ufunc: np.ufunc, data: Array, low: Positions, high: Positions
     return found
 
 
-def _nothing(ufunc: np.ufunc, dtype: np.dtype[Any]) -> Any:
+def nothing_for(ufunc: np.ufunc, dtype: np.dtype[Any]) -> Any:
     """What changes nothing."""
-    if ufunc is np.bitwise_or:
+    if ufunc in (np.bitwise_or, np.add):
         return dtype.type(0)
     if dtype.kind == "f":
         return dtype.type(np.inf if ufunc is np.minimum else -np.inf)

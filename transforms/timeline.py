@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from conf.windows import Window
 from transforms.calendar import BEGINNING, Days, Instants, local_days_of, window_bounds
 from transforms.kernel import Facts, Mask, Members, Positions, Queries, Selection, Values, expand, narrowed, summable
-from transforms.running import Running
+from transforms.running import Array, Running, nothing_for
 
 
 class Timeline:
@@ -24,8 +24,10 @@ class Timeline:
     count at no cut-off are dropped; so where all queries share one cut-off, all are settled.
     """
 
-    def __init__(self, facts: Facts, queries: Queries, zone: str, *, since: int | np.int64 = BEGINNING) -> None:
-        """`since`: no window begins earlier, and nothing is asked of what lies before it."""
+    def __init__(
+        self, facts: Facts, queries: Queries, zone: str, *, since: int | np.int64 = BEGINNING, windows: Collection[Window] = ()
+    ) -> None:
+        """`since`: no window begins earlier, and nothing is asked of what lies before it. `windows`: that will be selected."""
         self.queries = queries
         self.zone = zone
         if len(queries):
@@ -46,6 +48,7 @@ class Timeline:
         self._settled = lasts & in_time
         self._always = lasts & (begins == 0)
         self._cut_offs = cut_offs
+        self._windows = windows
         self._changes = (facts.entity[~in_time], begins[~in_time]), (facts.entity[~lasts], ends[~lasts])
 
     @cached_property
@@ -56,6 +59,8 @@ class Timeline:
     def select(self, window: Window, *, lag: int = 0, ahead: bool = False) -> WindowSelection:
         """The facts in `window` of every query."""
         queries = self.queries
+        if not (lag or ahead) and window in self._rungs:
+            return WindowSelection(queries.as_of, self, self._rungs[window])
         if window.kind == "since":
             assert queries.since is not None
             return self.between(queries.since, queries.cut_off)
@@ -84,6 +89,21 @@ class Timeline:
         return np.searchsorted(changes, self.queries.entity * numbers + number, side="right")
 
     @cached_property
+    def _rungs(self) -> Mapping[Window, Rung]:
+        """Of queries that share a cut-off, a midnight: the windows that end there."""
+        if len(self._cut_offs) != 1 or self.queries.grain != "day":
+            return {}
+        day, cut_off = self.queries.as_of[:1], int(self._cut_offs[0])
+        bounds = {window: window_bounds(window, day, self.zone) for window in self._windows if window.kind != "since"}
+        starts = {window: int(start[0]) for window, (start, end) in bounds.items() if end[0] == cut_off}
+        if not starts:
+            return {}
+        moments = sorted({*starts.values()})
+        lane, _ = self._lanes
+        ladder = Ladder(lane.first, lane.edges([*moments, cut_off]), lane.running)
+        return {window: ladder.rung(moments.index(start)) for window, start in starts.items()}
+
+    @cached_property
     def _lanes(self) -> tuple[_Lane, _Lane]:
         return self._split(self._settled)
 
@@ -100,18 +120,25 @@ class _Lane:
 
     def __init__(self, timeline: Timeline, among: Positions) -> None:
         self.among = among
-        self._running = Running(among)
+        self.running = Running(among)
         everything = len(among) == len(timeline.facts)
         self._at = timeline.facts.at if everything else timeline.facts.at[among]
         entity = timeline.facts.entity if everything else timeline.facts.entity[among]
-        self._first = np.searchsorted(entity, timeline.queries.entity, side="left")
+        self.first = np.searchsorted(entity, timeline.queries.entity, side="left")
         self._last = np.searchsorted(entity, timeline.queries.entity, side="right")
 
     def runs(self, start: Instants, end: Instants) -> Runs:
         """Of each query, the facts with `start <= at < end`."""
-        low = first_not_before(self._at, self._first, self._last, start)
-        high = first_not_before(self._at, self._first, self._last, end)
-        return Runs(self.among, self._first, low, np.maximum(high, low), shared=self._running)
+        low = first_not_before(self._at, self.first, self._last, start)
+        high = first_not_before(self._at, self.first, self._last, end)
+        return Runs(self.among, self.first, low, np.maximum(high, low), shared=self.running)
+
+    def edges(self, moments: Sequence[int]) -> Positions:
+        """Of each query a row: the first of its facts that isn't before each moment, or the place after its last."""
+        found = np.empty((len(self.first), len(moments)), dtype=np.int64)
+        for number, moment in enumerate(moments):
+            found[:, number] = first_not_before(self._at, self.first, self._last, np.full(len(self.first), moment))
+        return found
 
 
 @dataclass(frozen=True)
@@ -136,11 +163,83 @@ class Runs:
 
     @property
     def earlier(self) -> Runs:
-        return replace(self, low=self.first, high=self.low)
+        return Runs(self.among, self.first, self.first, self.low, shared=self.running)
+
+    def counts(self, values: Values) -> NDArray[np.int64]:
+        """How many facts of each run have a value."""
+        return self._difference(self.running.counts(values))
+
+    def sums(self, values: Values, numbers: Callable[[], Array], called: str) -> Array:
+        """Of a number of each fact that has a value, made of its values."""
+        return self._difference(self.running.totals(values, numbers, called))
+
+    def extreme(self, ufunc: np.ufunc, values: Values) -> Array:
+        """`ufunc` over the values of each run, whatever where a run has none."""
+        return self.running.extreme(ufunc, values, self.low, self.high)
+
+    def _difference(self, running: Array) -> Array:
+        found: Array = running[self.high] - running[self.low]
+        return found
 
     def pairs(self) -> tuple[Positions, Positions]:
         query, places = expand(self.low, self.high)
         return query, self.among[places]
+
+
+class Ladder:
+    """Windows with one end: each longer one is the next shorter one and what lies between their starts.
+
+    So what is added up or compared is reduced once for all of them, fact by fact, and then from the shortest window on.
+    `edges`: of each query a row, where the windows begin, the longest first, and where all end; `first`: its oldest fact.
+    """
+
+    def __init__(self, first: Positions, edges: Positions, running: Running) -> None:
+        self.first = first
+        self.edges = edges
+        self.running = running
+
+    def rung(self, number: int) -> Rung:
+        low, high = self.edges[:, number], self.edges[:, -1]
+        return Rung(self.running.among, self.first, low, high, shared=self.running, ladder=self, number=number)
+
+    def reduced(self, ufunc: np.ufunc, values: Values, numbers: Callable[[], Array], called: str) -> Array:
+        """Of each query a row, `ufunc` over the numbers of those facts of each window that have a value; what changes nothing
+        where there are none. Those `called` the same are the same."""
+
+        def compute() -> Array:
+            data = self.running.of(numbers())
+            nothing = nothing_for(ufunc, data.dtype)
+            if not values.present.all():
+                data = np.where(self.running.of(values.present), data, nothing)
+            steps = ufunc.reduceat(np.append(data, nothing).astype(data.dtype, copy=False), self.edges.ravel())
+            steps = steps.reshape(self.edges.shape)[:, :-1]
+            steps[self.edges[:, :-1] == self.edges[:, 1:]] = nothing
+            return np.ascontiguousarray(ufunc.accumulate(steps[:, ::-1], axis=1)[:, ::-1].T)
+
+        return self.running.keep(f"{ufunc.__name__} of {called}, in steps", values, compute)
+
+
+@dataclass(frozen=True)
+class Rung(Runs):
+    """One window of a ladder, for every query."""
+
+    ladder: Ladder = field(kw_only=True)
+    number: int = field(kw_only=True)
+
+    def counts(self, values: Values) -> NDArray[np.int64]:
+        if values.present.all():
+            return self.high - self.low
+        return self._reduced(np.add, values, lambda: values.present.astype(np.int64), "present")
+
+    def sums(self, values: Values, numbers: Callable[[], Array], called: str) -> Array:
+        return self._reduced(np.add, values, numbers, called)
+
+    def extreme(self, ufunc: np.ufunc, values: Values) -> Array:
+        return self._reduced(ufunc, values, lambda: values.data, "values")
+
+    def _reduced(self, ufunc: np.ufunc, values: Values, numbers: Callable[[], Array], called: str) -> Array:
+        found: Array = self.ladder.reduced(ufunc, values, numbers, called)[self.number]
+        return found
 
 
 @dataclass(frozen=True)
@@ -206,7 +305,7 @@ class WindowSelection(Selection):
         return cost + (self._judged.runs.high - self._judged.runs.first) if self._judged else cost
 
     def count(self, values: Values) -> NDArray[np.int64]:
-        count = self._difference(self._settled.running.counts(values))
+        count = self._settled.counts(values)
         if (own := self._own_with(values)) is not None:
             count = count + own.counts
         return count
@@ -218,15 +317,15 @@ class WindowSelection(Selection):
         return narrowed(self.sum_of(values, lambda: numbers, f"total {numbers.dtype}"))
 
     def sum_of(self, values: Values, numbers: Callable[[], NDArray[Any]], called: str) -> NDArray[Any]:
-        total = self._difference(self._settled.running.totals(values, numbers, called))
+        total = self._settled.sums(values, numbers, called)
         if (own := self._own_with(values)) is not None:
             total = total + own.reduce(np.add, numbers()[own.positions])
         return total
 
     def extreme(self, ufunc: np.ufunc, values: Values) -> tuple[NDArray[Any], Mask]:
         runs = self._settled
-        some = self._difference(runs.running.counts(values)) > 0
-        found = np.where(some, runs.running.extreme(ufunc, values, runs.low, runs.high), 0)
+        some = runs.counts(values) > 0
+        found = np.where(some, runs.extreme(ufunc, values), 0)
         if (own := self._own_with(values)) is None:
             return found, some
         of_own = own.reduce(ufunc, values.data[own.positions])
@@ -248,10 +347,6 @@ class WindowSelection(Selection):
             return found
         oldest = np.where(own.some, own.first(own.positions), -1)
         return np.where((found < 0) | ((oldest >= 0) & (oldest < found)), oldest, found)
-
-    def _difference(self, running: NDArray[Any]) -> NDArray[Any]:
-        found: NDArray[Any] = running[self._settled.high] - running[self._settled.low]
-        return found
 
     def _own_with(self, values: Values) -> Members | None:
         """The judged facts that count and have a value; None where none are judged."""

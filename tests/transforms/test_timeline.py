@@ -63,6 +63,43 @@ def test_a_window_since_begins_with_each_query():
         assert timeline.select(since).total(timeline.facts.values["v"]).tolist() == expected
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_windows_that_are_known_beforehand_are_reduced_together_to_the_same(seed):
+    """Random facts, some at the edges, some without a value, entities without facts and facts without a query."""
+    chance = np.random.default_rng(seed)
+    edges = [1, 7, 30, 1 / DAY, 7 + 1 / DAY, 30 - 1 / DAY, 0, -1]
+    rows = sorted(
+        (
+            (
+                int(chance.integers(0, 9)),
+                float(chance.choice([*edges, *chance.uniform(-3, 60, 8)])),
+                chance.choice([None, -5, 0, 7, 2**40]),
+            )
+            for _ in range(int(chance.integers(0, 160)))
+        ),
+        key=lambda row: (row[0], -row[1]),
+    )
+    if seed % 2:
+        rows = [(entity, age, 1 if value is None else value) for entity, age, value in rows]
+    facts, queries = facts_of(*rows, type_="money"), queries_of(0, 2, 3, 8, 11)
+    windows = [Window("days", count) for count in (1, 7, 30)] + [Window("month_to_date"), Window("months", 1), Window("lifetime")]
+    alone, together = Timeline(facts, queries, ZONE), Timeline(facts, queries, ZONE, windows=windows)
+    for window in windows:
+        one, same = (timeline.select(window) for timeline in (alone, together))
+        values = alone.facts.values["v"]
+        assert one.count(values).tolist() == same.count(values).tolist()
+        assert one.total(values).tolist() == same.total(values).tolist()
+        for ufunc in (np.minimum, np.maximum):
+            assert [part.tolist() for part in one.extreme(ufunc, values)] == [p.tolist() for p in same.extreme(ufunc, values)]
+        if (bits := values.bits) is not None:
+            assert one.extreme(np.bitwise_or, bits)[0].tolist() == same.extreme(np.bitwise_or, bits)[0].tolist()
+        for name in ("newest", "oldest"):
+            assert getattr(one, name)(values).tolist() == getattr(same, name)(values).tolist()
+        assert one.earlier.count(values).tolist() == same.earlier.count(values).tolist()
+        assert one.members(values).positions.tolist() == same.members(values).positions.tolist()
+        assert one.slice(1, 3).total(values).tolist() == same.slice(1, 3).total(values).tolist()
+
+
 def test_the_newest_of_each_value_that_lies_in_the_window():
     """The last balance of each account; ties go to the fact that comes later in order; without an account, nothing."""
     rows = (
