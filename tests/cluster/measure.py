@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +21,7 @@ from bench.cpu import cpu_seconds
 from jobs import curate, materialize, sample
 
 EXECUTORS = (1, 2, 4)
-WARM, FIRST, LAST = "2025-09-20", "2025-09-21", "2025-09-30"
+LAST = date(2025, 9, 30)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,11 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     what = parser.add_subparsers(required=True)
     executors = what.add_parser("executors")
     executors.add_argument("--customers", type=int, default=20_000)
+    executors.add_argument("--days", type=int, default=30)
     executors.add_argument("--rounds", type=int, default=3)
     executors.set_defaults(work=_executors)
     days = what.add_parser("days")
     days.add_argument("lake", type=Path)
     days.add_argument("executors", type=int)
+    days.add_argument("days", type=int)
     days.set_defaults(work=_days)
     asked = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="etr-measure-") as folder:
@@ -48,7 +51,7 @@ def _executors(asked: argparse.Namespace, folder: Path) -> None:
     for turn in range(asked.rounds + 1):  # the first prepares the facts, and counts for nothing
         for number in EXECUTORS if turn else EXECUTORS[-1:]:
             shutil.rmtree(lake / "snapshots", ignore_errors=True)
-            command = [sys.executable, "-m", "tests.cluster.measure", "days", str(lake), str(number)]
+            command = [sys.executable, "-m", "tests.cluster.measure", "days", str(lake), str(number), str(asked.days)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             one = json.loads(done.stdout.splitlines()[-1])
             _say({"executors": number, "counts": bool(turn), **one})
@@ -62,9 +65,10 @@ def _executors(asked: argparse.Namespace, folder: Path) -> None:
 def _days(asked: argparse.Namespace, folder: Path) -> None:
     """CPU seconds of this process and all below it: to make the days once Spark has made another one, and in all."""
     options = ["--lake", str(asked.lake), "--set", f"spark.master=local-cluster[{asked.executors},1,1024]"]
-    assert materialize.main([*options, "--as-of", WARM]) == 0
+    first = LAST - timedelta(days=asked.days - 1)
+    assert materialize.main([*options, "--as-of", f"{first - timedelta(days=1)}"]) == 0
     before = cpu_seconds(os.getpid())
-    assert materialize.main([*options, "--from", FIRST, "--to", LAST]) == 0
+    assert materialize.main([*options, "--from", f"{first}", "--to", f"{LAST}"]) == 0
     after = cpu_seconds(os.getpid())
     _say({"days": after - before, "all": after})
 

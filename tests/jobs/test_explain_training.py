@@ -20,6 +20,7 @@ p2,ann,20.00,2025-09-20T02:00:00Z,2025-09-20T02:00:01Z
 p3,bob,40.00,2025-09-20T02:00:00Z,2025-09-20T02:00:01Z
 late,ann,80.00,2025-09-20T15:00:00Z,2025-09-21T12:00:00Z
 at T,ann,160.00,2025-09-21T02:00:00Z,2025-09-21T02:00:00Z
+too late,ann,320.00,2025-09-23T16:00:00Z,2025-09-23T16:00:00Z
 """,
     "fees": "fee_id,customer_id,amount,charged_at\nf1,bob,1.00,2025-09-19T00:00:00Z\n",
 }
@@ -121,6 +122,7 @@ def test_what_was_known_when_is_told(capsys, made, tmp_path):
         "p2": "",
         "late": "not yet known: it became known at 2025-09-21T12:00:00Z, after the cut-off",
         "at T": "after the cut-off: it happened at 2025-09-21T02:00:00Z",
+        "too late": "after the cut-off: it happened at 2025-09-23T16:00:00Z",
     }
     page = tmp_path / "page.html"
     _, told, seen = explained(capsys, made, *ann, "--training-set", "by_day", "--page", str(page))
@@ -159,6 +161,7 @@ def test_what_counts_for_a_target_and_what_does_not(capsys, made, tmp_path):
         "p2": before.format("2025-09-20T02:00:00Z"),
         "late": before.format("2025-09-20T15:00:00Z"),
         "at T": "filtered: not amount < 100",
+        "too late": "after the period's end: it happened at 2025-09-23T16:00:00Z",
     }
     _, told, seen = explained(capsys, made, *ann[:2], "more_amount", *ann[3:])
     heading = "by_target.more_amount of ann, for the label of 2025-09-21T02:00:00Z, from 2025-09-20T16:00:00Z until 2025-09-23T16:00:00Z"

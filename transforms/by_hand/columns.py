@@ -73,9 +73,9 @@ class Explainer:
         """Whether the entity gets a row of a group: it does when any row of the group's spine counts."""
         item = next((item for item in group.inputs if item.source == group.spine and item.entity), None)
         own = Input(source=str(group.spine))
-        reader = InputReader(self.catalogue, group, own, self.moment.zone, self.ledgers)
+        reader = InputReader(self.catalogue, group, own, self.moment.zone, self.ledgers, self.moment.name)
         if group.record_identifier not in reader.own_types and item is not None:
-            reader = InputReader(self.catalogue, group, item, self.moment.zone, self.ledgers)
+            reader = InputReader(self.catalogue, group, item, self.moment.zone, self.ledgers, self.moment.name)
         rows = reader.rows(self.entity, known_at=self.moment.cut_off, moment=self.moment.cut_off)
         evidence = [
             Evidence.of(row.origin, row.source, at=row.values["_event_time"], value=None, reason=row.reason) for row in rows
@@ -113,7 +113,9 @@ class Explainer:
     def _reader(self, group: FeatureGroup, feature: WindowFeature) -> InputReader:
         place = id(feature.item)
         if place not in self._readers:
-            self._readers[place] = InputReader(self.catalogue, group, feature.item, self.moment.zone, self.ledgers)
+            self._readers[place] = InputReader(
+                self.catalogue, group, feature.item, self.moment.zone, self.ledgers, self.moment.name
+            )
         return self._readers[place]
 
     def _from_rows(self, group: FeatureGroup, column: str, feature: WindowFeature) -> Explained:
@@ -121,7 +123,9 @@ class Explainer:
         return Explained(column, "", self.type_of(group, column), value, evidence, points)
 
     def _has_history(self, group: FeatureGroup) -> bool:
-        readers = (InputReader(self.catalogue, group, item, self.moment.zone, self.ledgers) for item in group.inputs)
+        readers = (
+            InputReader(self.catalogue, group, item, self.moment.zone, self.ledgers, self.moment.name) for item in group.inputs
+        )
         at = self.moment.cut_off
         return any(not row.reason for reader in readers for row in reader.rows(self.entity, known_at=at, moment=at))
 

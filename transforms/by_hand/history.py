@@ -20,10 +20,11 @@ class Judged:
     reason: str = ""
 
 
-def judge_versions(rows: Iterable[Row], source: Source, *, cut_off: datetime) -> list[Judged]:
+def judge_versions(rows: Iterable[Row], source: Source, *, cut_off: datetime, end: str = "the cut-off") -> list[Judged]:
     """Every version, in order of key and version.
 
     Of the versions with `event time < cut_off` and `known time <= cut_off + grace`, the greatest counts; none of the others.
+    `end`: what reasons call the cut-off.
     """
     by_key: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -31,26 +32,26 @@ def judge_versions(rows: Iterable[Row], source: Source, *, cut_off: datetime) ->
     judged = []
     for _, versions in sorted(by_key.items(), key=lambda item: tuple(sort_key(value) for value in item[0])):
         versions = sorted(versions, key=lambda row: sort_key(row[source.version]) if source.version else ())
-        seen = [row for row in versions if not _too_late(row, source, cut_off)]
+        seen = [row for row in versions if not _too_late(row, source, cut_off, end)]
         for row in versions:
-            reason = _too_late(row, source, cut_off)
+            reason = _too_late(row, source, cut_off, end)
             if not reason and row is not seen[-1]:
                 reason = f"amended by version {text_of(seen[-1][str(source.version)])}"
             judged.append(Judged(row, reason))
     return judged
 
 
-def _too_late(row: Row, source: Source, cut_off: datetime) -> str:
+def _too_late(row: Row, source: Source, cut_off: datetime, end: str) -> str:
     if row["_event_time"] is None:
         return "it has no event time"
     if row["_event_time"] >= cut_off:
-        return f"after the cut-off: it happened at {text_of(row['_event_time'])}"
+        return f"after {end}: it happened at {text_of(row['_event_time'])}"
     known = row.get("_known_time")
     if known is None and source.known_time is not None:
         return "not yet known: it has no known time"
     if known is not None and known > _knowable_until(cut_off, source.grace):
         grace = f" and the grace of {source.grace}" if source.grace else ""
-        return f"not yet known: it became known at {text_of(known)}, after the cut-off{grace}"
+        return f"not yet known: it became known at {text_of(known)}, after {end}{grace}"
     return ""
 
 

@@ -41,6 +41,7 @@ class InputReader:
     item: Input
     zone: str
     ledgers: Ledgers
+    end: str = "the cut-off"
 
     @cached_property
     def sources(self) -> Mapping[str, Source]:
@@ -138,7 +139,7 @@ class InputReader:
         return None if self._via else wanted[self._entity]
 
     def _read(self, source: Source, entity: str, known_at: datetime, moment: datetime) -> list[InputRow]:
-        judged = judge_versions(self._candidates(source, entity), source, cut_off=known_at)
+        judged = judge_versions(self._candidates(source, entity), source, cut_off=known_at, end=self.end)
         settled = [settle_mutable(one.row, source, moment=moment) for one in judged]
         types: dict[str, ColumnType] = {name: column.type for name, column in source.columns.items()} | dict(CLOCKS)
         told = evaluate(self._of_member(source), settled, types)
@@ -229,7 +230,7 @@ class InputReader:
         first = source.key[0]
         if columns[0] != first:  # an amended version may name another parent
             found = self.ledgers.rows(source.name, first, sorted({row[first] for row in found}))
-        counting = [j.row for j in judge_versions(found, source, cut_off=known_at) if not j.reason]
+        counting = [j.row for j in judge_versions(found, source, cut_off=known_at, end=self.end) if not j.reason]
         counting.sort(
             key=lambda row: (
                 row["_event_time"],

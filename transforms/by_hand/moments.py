@@ -32,6 +32,11 @@ class Moment:
         """A cut-off at any time; its as-of day is the local day of the microsecond before."""
         return cls(local_day(cut_off - MICROSECOND, zone), cut_off, zone)
 
+    @property
+    def name(self) -> str:
+        """What T is to a reader: of a target it ends the period."""
+        return "the period's end" if self.since else "the cut-off"
+
     def end_of_day(self, day: date) -> datetime:
         """When a local day ends; T where that comes first."""
         return min(midnight(day + DAY, self.zone), self.cut_off)
