@@ -1,4 +1,4 @@
-"""One Spark session for the whole run; tests/real only with `--data DIR`, the data sets' folder, tests/cluster only with `--cluster`."""
+"""One Spark session for each process of the run; tests/real only with `--data DIR`, the data sets' folder, tests/cluster only with `--cluster`."""
 
 from __future__ import annotations
 
@@ -33,16 +33,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if left_out else None
 
 
-class SparkInOneProcess(LoadScopeScheduling):
-    """Files that need Spark go to one of xdist's processes, so that there is one session; the others to any, a file at a time."""
+class SparkInTwoProcesses(LoadScopeScheduling):
+    """Files that need Spark go together, so that few sessions start: those of jobs, about half, to one of xdist's processes and
+    the others to another; files without Spark to any, one at a time."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "spark" if _ASKS_FOR_SPARK.search(_text_of(file)) else file
+        if not _ASKS_FOR_SPARK.search(_text_of(file)):
+            return file
+        return "spark, jobs" if file.startswith("tests/jobs/") else "spark, others"
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SparkInOneProcess:
-    return SparkInOneProcess(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SparkInTwoProcesses:
+    return SparkInTwoProcesses(config, log)
 
 
 @cache
@@ -61,7 +64,7 @@ def data(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """The session of all tests: UTC, 2 partitions, no UI, a temporary warehouse."""
+    """The session of all tests of a process: UTC, 2 partitions, no UI, a temporary warehouse."""
     from jobs.session import open_session  # tests without Spark don't wait for its import
 
     warehouse = tmp_path_factory.mktemp("warehouse")

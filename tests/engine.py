@@ -97,7 +97,7 @@ def _read(
     group = compiled.groups[name]
     task = BucketTask(storage, compiled.zone, (group,), {name: dict.fromkeys(days, "v")}, readers)
     result: Answers = {day: {} for day in days}
-    for _, as_of, path, _, _ in answer_buckets(task, range(buckets)):
+    for _, as_of, path, _, _ in answer_buckets(task, range(buckets)).files:
         with storage.open_input(path) as stream:
             table: pa.Table = pq.read_table(stream)
         for row in table.to_pylist():

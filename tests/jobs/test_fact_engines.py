@@ -106,6 +106,7 @@ def test_both_engines_write_the_same_files_and_layers(spark, tmp_path, compiled,
     lake = Lake(tmp_path / "lake")
     deliver(lake, deliveries, 0)
     engines = [ByDuckDB(compiled, lake), BySpark(compiled, lake, lambda: spark)]
+    spark.conf.set("spark.sql.codegen.wholeStage", "false")  # compiling the largest plans takes longer than running them
     streams = [stream for stream in compiled.streams.values() if stream.parent]
     tables = {(e.name, s.name): table_of(tmp_path / e.name, s, compiled) for e in engines for s in streams}
     for engine in engines:
@@ -125,6 +126,7 @@ def test_both_engines_write_the_same_files_and_layers(spark, tmp_path, compiled,
         reader = BucketReader.of(ours, ours.layers())
         layered = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
         assert layered == everything(engines[0], stream)
+    spark.conf.unset("spark.sql.codegen.wholeStage")
 
 
 def test_where_each_row_stands_alone_only_new_rows_are_read(tmp_path, compiled, deliveries, monkeypatch):

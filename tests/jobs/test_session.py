@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from chispa import assert_df_equality
 
@@ -43,15 +41,6 @@ def test_workers_import_our_code(spark):
         return [conf.naming.__name__]
 
     assert spark.sparkContext.parallelize([1], 1).mapPartitions(our_module).collect() == ["conf.naming"]
-
-
-def test_workers_are_forked_with_the_engine_imported(spark):
-    def imported(batches):
-        for _ in batches:
-            yield pa.RecordBatch.from_pydict({"name": [name for name in ("transforms.answer", "duckdb") if name in sys.modules]})
-
-    told = spark.range(0, 1, 1, 1).mapInArrow(imported, "name string").collect()
-    assert [row["name"] for row in told] == ["transforms.answer", "duckdb"]
 
 
 @pytest.mark.parametrize("platform", ["glue", "emr"])

@@ -13,6 +13,7 @@ from conf.settings import load_settings
 from conf.specs import SET_ASIDE_COLUMNS, Source
 from jobs import curate, set_aside
 from jobs.progress import Progress
+from jobs.workers import LocalWorkers
 from stores.lake import CuratedTable, Lake
 from synthetic.parameters import Parameters
 from synthetic.sample import make_sample
@@ -61,7 +62,7 @@ def take_in(request, raw, lake):
                 "sources": {source.name: source for source in (*sources, LEDGER)},
                 "raw": str(raw),
                 "lake": lake,
-                "spark": lambda: request.getfixturevalue("spark"),
+                "workers": LocalWorkers(2, lambda: request.getfixturevalue("spark")),
                 "settings": load_settings("local"),
                 "run_id": f"r{next(runs)}",
                 "progress": Progress(),
