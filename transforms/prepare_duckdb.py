@@ -15,7 +15,17 @@ from conf import expressions
 from conf.database import open_duckdb
 from conf.expressions.values import duckdb_name
 from conf.specs import Source
-from transforms.fact_sql import DUCKDB, Table, affected_sql, facts_sql, key_columns, of_keys_sql, ordered, sorted_by
+from transforms.fact_sql import (
+    DUCKDB,
+    Table,
+    affected_sql,
+    each_row_stands_alone,
+    facts_sql,
+    key_columns,
+    of_keys_sql,
+    ordered,
+    sorted_by,
+)
 from transforms.feature_group import Stream
 from transforms.spark_hash import spark_hash
 
@@ -68,11 +78,12 @@ def prepare_in_slices(
 ) -> Iterator[pa.RecordBatch]:
     """The same rows in the same order, batch by batch, in memory that doesn't grow with the ledgers.
 
-    `linked_only`: the stream's own rows are some of many.
+    `linked_only`: the stream's own rows are some of many. Rows that stand alone need no slices, each of which reads all rows for
+    its own: they only pass by on their way to be sorted.
     """
     rows = sum(_count(connection, table.name) for table in tables.values())
     slices = -(-rows // rows_a_slice) or 1
-    if slices == 1:
+    if slices == 1 or each_row_stands_alone(stream, sources):
         sql = facts_sql(stream, sources, tables, DUCKDB, in_order=True, linked_only=linked_only)
         yield from _batches(connection, sql, stream, sources)
         return
