@@ -14,7 +14,7 @@ from stores.lake import Lake
 from transforms.curated import curated_arrow_schema
 from transforms.fact_sql import needed_columns
 from transforms.feature_group import Compiled, Stream
-from transforms.prepare_duckdb import affected_keys, connect, in_buckets, of_keys, prepare_in_slices, tables_of
+from transforms.prepare_duckdb import affected_keys, connect, in_buckets, of_keys, prepare_in_slices, reads_once, tables_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -115,8 +115,10 @@ class ByDuckDB:
 
     @contextmanager
     def _prepared(self, stream: Stream, bits: int, runs: NewRuns | None = None) -> Iterator[Facts]:
-        with self._connection() as connection, tables_of(self._rows(stream, runs), connection) as tables:
-            yield in_bucket_order(prepare_in_slices(stream, tables, self.compiled.sources, connection), bits)
+        sources = self.compiled.sources
+        rows, once = self._rows(stream, runs), reads_once(stream, sources)
+        with self._connection() as connection, tables_of(rows, connection, read_once=once) as tables:
+            yield in_bucket_order(prepare_in_slices(stream, tables, sources, connection), bits)
 
     def _rows(self, stream: Stream, runs: NewRuns | None = None) -> dict[str, pa.RecordBatchReader]:
         """The curated rows, or those that some runs took in."""

@@ -81,9 +81,11 @@ def prepare_in_slices(
     `linked_only`: the stream's own rows are some of many. Rows that stand alone need no slices, each of which reads all rows for
     its own: they only pass by on their way to be sorted.
     """
-    rows = sum(_count(connection, table.name) for table in tables.values())
-    slices = -(-rows // rows_a_slice) or 1
-    if slices == 1 or each_row_stands_alone(stream, sources):
+    slices = 1
+    if not each_row_stands_alone(stream, sources):
+        rows = sum(_count(connection, table.name) for table in tables.values())
+        slices = -(-rows // rows_a_slice) or 1
+    if slices == 1:
         sql = facts_sql(stream, sources, tables, DUCKDB, in_order=True, linked_only=linked_only)
         yield from _batches(connection, sql, stream, sources)
         return
@@ -98,6 +100,11 @@ def prepare_in_slices(
         yield from _batches(connection, f"select * from {made}{in_order}", stream, sources)
     finally:
         connection.execute(f"drop table if exists {made}")
+
+
+def reads_once(stream: Stream, sources: Mapping[str, Source]) -> bool:
+    """Whether the SQL that prepares a stream in one piece reads its rows in a single place."""
+    return each_row_stands_alone(stream, sources) and len(stream.clocks) == 1 and not stream.members
 
 
 def with_key(facts: pa.Table, stream: Stream, sources: Mapping[str, Source]) -> pa.Table:
@@ -147,11 +154,14 @@ def of_keys(
 
 
 @contextmanager
-def tables_of(arrow: Mapping[str, Rows], connection: duckdb.DuckDBPyConnection) -> Iterator[Tables]:
-    """Rows as tables that SQL can name, inside the block. What comes batch by batch is copied, and may not fit memory."""
+def tables_of(arrow: Mapping[str, Rows], connection: duckdb.DuckDBPyConnection, *, read_once: bool = False) -> Iterator[Tables]:
+    """Rows as tables that SQL can name, inside the block.
+
+    What comes batch by batch is copied, and may not fit memory; unless it is `read_once`, by a single query in a single place.
+    """
     number = next(_numbers)
     names = {name: f"etr_{number}_{place}" for place, name in enumerate(arrow)}
-    copied = [name for name, rows in arrow.items() if isinstance(rows, pa.RecordBatchReader)]
+    copied = [name for name, rows in arrow.items() if isinstance(rows, pa.RecordBatchReader) and not read_once]
     try:
         for name, rows in arrow.items():
             if name in copied:
