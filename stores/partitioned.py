@@ -39,15 +39,17 @@ class PartitionedFiles:
         self._dictionaries = True if dictionaries is None else list(dictionaries)
         self._waiting: dict[str, list[pa.Table]] = {}
         self._counts: dict[str, int] = {}  # of those that wait
+        self._all_waiting = 0
         self._writers: dict[str, pq.ParquetWriter] = {}
 
     def add(self, partition: str, rows: pa.Table) -> None:
         """Rows of one partition, all with the same columns, to come after those it has."""
         self._waiting.setdefault(partition, []).append(rows)
         self._counts[partition] = self._counts.get(partition, 0) + len(rows)
+        self._all_waiting += len(rows)
         if self._counts[partition] >= ROWS_A_GROUP:
             self._write(partition)
-        while sum(self._counts.values()) > self._most_waiting:
+        while self._all_waiting > self._most_waiting:
             self._write(max(self._counts, key=lambda name: self._counts[name]))
 
     def close(self) -> None:
@@ -57,7 +59,7 @@ class PartitionedFiles:
 
     def _write(self, partition: str) -> None:
         rows = pa.concat_tables(self._waiting.pop(partition))
-        del self._counts[partition]
+        self._all_waiting -= self._counts.pop(partition)
         if partition not in self._writers:
             self.paths[partition] = self._path_of(partition)
             stream = self._stack.enter_context(self._storage.open_output(self.paths[partition]))
