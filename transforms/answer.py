@@ -101,8 +101,7 @@ class _Shared:
     def timeline(self, stream: str, clock: str) -> Timeline:
         place = (stream, clock)
         if place not in self._timelines:
-            windows = self._windows.get(place, ())
-            self._timelines[place] = Timeline(self.facts[place], self.queries, self.zone, windows=windows)
+            self._timelines[place] = self._new_timeline(place)
         return self._timelines[place]
 
     def in_windows(self, stream: str, clock: str) -> Timeline:
@@ -112,9 +111,12 @@ class _Shared:
         if since == BEGINNING or place in self._timelines:
             return self.timeline(stream, clock)
         if place not in self._in_windows:
-            windows = self._windows.get(place, ())
-            self._in_windows[place] = Timeline(self.facts[place], self.queries, self.zone, since=since, windows=windows)
+            self._in_windows[place] = self._new_timeline(place, since)
         return self._in_windows[place]
+
+    def _new_timeline(self, place: tuple[str, str], since: int | np.int64 = BEGINNING) -> Timeline:
+        windows = self._windows.get(place, ())
+        return Timeline(self.facts[place], self.queries, self.zone, since=since, windows=windows)
 
     def any_of(self, presence: Presence) -> Mask:
         """Whether each query's entity has any fact with this value before T."""

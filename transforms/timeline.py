@@ -203,15 +203,15 @@ class Ladder:
         return Rung(self.running.among, self.first, low, high, shared=self.running, ladder=self, number=number)
 
     def reduced(self, ufunc: np.ufunc, values: Values, numbers: Callable[[], Array], called: str) -> Array:
-        """Of each query a row, `ufunc` over the numbers of those facts of each window that have a value; what changes nothing
-        where there are none. Those `called` the same are the same."""
+        """Of each window a row, of each query a cell: `ufunc` over the numbers of those facts that have a value; what changes
+        nothing where there are none. Those `called` the same are the same."""
 
         def compute() -> Array:
             data = self.running.of(numbers())
             nothing = nothing_for(ufunc, data.dtype)
             if not values.present.all():
                 data = np.where(self.running.of(values.present), data, nothing)
-            steps = ufunc.reduceat(np.append(data, nothing).astype(data.dtype, copy=False), self.edges.ravel())
+            steps = ufunc.reduceat(np.append(data, nothing), self.edges.ravel())
             steps = steps.reshape(self.edges.shape)[:, :-1]
             steps[self.edges[:, :-1] == self.edges[:, 1:]] = nothing
             return np.ascontiguousarray(ufunc.accumulate(steps[:, ::-1], axis=1)[:, ::-1].T)
