@@ -73,9 +73,9 @@ class Explainer:
         """Whether the entity gets a row of a group: it does when any row of the group's spine counts."""
         item = next((item for item in group.inputs if item.source == group.spine and item.entity), None)
         own = Input(source=str(group.spine))
-        reader = InputReader(self.catalogue, group, own, self.moment.zone, self.ledgers, self.moment.name)
+        reader = self._new_reader(group, own)
         if group.record_identifier not in reader.own_types and item is not None:
-            reader = InputReader(self.catalogue, group, item, self.moment.zone, self.ledgers, self.moment.name)
+            reader = self._new_reader(group, item)
         rows = reader.rows(self.entity, known_at=self.moment.cut_off, moment=self.moment.cut_off)
         evidence = [
             Evidence.of(row.origin, row.source, at=row.values["_event_time"], value=None, reason=row.reason) for row in rows
@@ -113,19 +113,18 @@ class Explainer:
     def _reader(self, group: FeatureGroup, feature: WindowFeature) -> InputReader:
         place = id(feature.item)
         if place not in self._readers:
-            self._readers[place] = InputReader(
-                self.catalogue, group, feature.item, self.moment.zone, self.ledgers, self.moment.name
-            )
+            self._readers[place] = self._new_reader(group, feature.item)
         return self._readers[place]
+
+    def _new_reader(self, group: FeatureGroup, item: Input) -> InputReader:
+        return InputReader(self.catalogue, group, item, self.moment.zone, self.ledgers, self.moment.name)
 
     def _from_rows(self, group: FeatureGroup, column: str, feature: WindowFeature) -> Explained:
         value, evidence, points = explain_window(feature, self._reader(group, feature), self.entity, self.moment, self._days)
         return Explained(column, "", self.type_of(group, column), value, evidence, points)
 
     def _has_history(self, group: FeatureGroup) -> bool:
-        readers = (
-            InputReader(self.catalogue, group, item, self.moment.zone, self.ledgers, self.moment.name) for item in group.inputs
-        )
+        readers = (self._new_reader(group, item) for item in group.inputs)
         at = self.moment.cut_off
         return any(not row.reason for reader in readers for row in reader.rows(self.entity, known_at=at, moment=at))
 
