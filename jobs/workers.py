@@ -66,7 +66,7 @@ def open_workers(settings: Settings, progress: Progress, *, light: bool = False)
 
     one_machine = _ONE_MACHINE.fullmatch(settings.spark.master or "local[*]") if settings.platform == "local" else None
     if one_machine is None:
-        return SparkWorkers(spark())
+        return SparkWorkers(spark)
     cores = one_machine["cores"] or "1"
     return LocalWorkers(len(os.sched_getaffinity(0)) if cores == "*" else int(cores), spark)
 
@@ -137,22 +137,19 @@ def _end_with_parent() -> None:
 
 @dataclass(frozen=True)
 class SparkWorkers:
-    """Spark's tasks, one a call."""
+    """Spark's tasks, one a call. `spark`: the session, started when first asked for: a run may find that it has no task."""
 
-    session: SparkSession
+    spark: Callable[[], SparkSession]
     many_machines = True
 
     @property
     def at_once(self) -> int:
-        return self.session.sparkContext.defaultParallelism
-
-    def spark(self) -> SparkSession:
-        return self.session
+        return self.spark().sparkContext.defaultParallelism
 
     def run(self, calls: Sequence[Call]) -> list[dict[str, Any]]:
         if not calls:
             return []
-        tasks = self.session.range(0, len(calls), 1, len(calls))
+        tasks = self.spark().range(0, len(calls), 1, len(calls))
         rows = tasks.mapInArrow(partial(_in_task, tuple(calls)), "number long, told string").collect()
         return _answers(row["told"] for row in sorted(rows, key=lambda row: row["number"]))
 

@@ -109,7 +109,7 @@ def call(spark: Any, lake: Lake, function: str = "quality", *, read: bool = True
     )
     reads = {"customer_plans": plans_snapshot(lake)} if read else {}
     group = compiled.functions["customer_quality"]
-    from_table, writer = OneTable(lake.storage, plans), ByWorkers(SparkWorkers(spark))
+    from_table, writer = OneTable(lake.storage, plans), ByWorkers(SparkWorkers(lambda: spark))
     return FunctionCall(group, DAY, "v1", reads, compiled, from_table, spark, "snapshots", writer)  # type: ignore[arg-type]
 
 

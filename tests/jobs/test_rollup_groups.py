@@ -30,7 +30,7 @@ ROLLUP: dict[str, Any] = {
 
 @pytest.mark.parametrize("by", ["workers", "jvm"])
 def test_spark_writes_what_duckdb_does(spark, tmp_path, monkeypatch, by) -> None:
-    workers = SparkWorkers(spark)
+    workers = SparkWorkers(lambda: spark)
     writer = ByWorkers(workers) if by == "workers" else ByJvm(spark)
     _, compiled = catalogue_of(PLANS_DAILY, ROLLUP)
     lake, group = Lake(tmp_path / "lake"), compiled.rollups["portfolio"]

@@ -174,7 +174,7 @@ def test_curate_in_spark_where_workers_may_not_write(spark, tmp_path, monkeypatc
                 sources=sources,
                 raw=str(raw),
                 lake=Lake(lake),
-                workers=SparkWorkers(spark),
+                workers=SparkWorkers(lambda: spark),
                 settings=load_settings("local", {"writer": name}),
                 run_id=run,
                 progress=Progress(),
@@ -194,9 +194,11 @@ def test_curate_in_spark_where_workers_may_not_write(spark, tmp_path, monkeypatc
 
 
 def test_where_workers_may_not_write_spark_does_and_says_so(spark, tmp_path, caplog):
-    assert isinstance(choose_writer("auto", SparkWorkers(spark), LocalStorage(tmp_path), "snapshots", Progress()), ByWorkers)
+    assert isinstance(
+        choose_writer("auto", SparkWorkers(lambda: spark), LocalStorage(tmp_path), "snapshots", Progress()), ByWorkers
+    )
     assert (caplog.text, list(files_of(tmp_path))) == ("", [])
-    assert isinstance(choose_writer("auto", SparkWorkers(spark), DriverOnly(tmp_path), "snapshots", Progress()), ByJvm)
+    assert isinstance(choose_writer("auto", SparkWorkers(lambda: spark), DriverOnly(tmp_path), "snapshots", Progress()), ByJvm)
     assert (
         f"workers may not write to {tmp_path}/snapshots (PermissionError: AccessDenied: not allowed to put snapshots/_probe-"
         in caplog.text
@@ -209,17 +211,19 @@ def test_workers_try_once_for_a_lake_and_all_below_it(spark, tmp_path, monkeypat
     made = []
     monkeypatch.setattr(SparkWorkers, "run", lambda workers, calls: made.append(calls) or [{"refusal": None}])
     for storage, folder in ((lake, "snapshots"), (lake, "curated"), (lake.elsewhere(lake.uri("offline_store")), "")):
-        assert isinstance(choose_writer("auto", SparkWorkers(spark), storage, folder, Progress()), ByWorkers)
+        assert isinstance(choose_writer("auto", SparkWorkers(lambda: spark), storage, folder, Progress()), ByWorkers)
     assert len(made) == 1
-    assert isinstance(choose_writer("auto", SparkWorkers(spark), LocalStorage(tmp_path / "lake2"), "", Progress()), ByWorkers)
+    assert isinstance(
+        choose_writer("auto", SparkWorkers(lambda: spark), LocalStorage(tmp_path / "lake2"), "", Progress()), ByWorkers
+    )
     assert len(made) == 2
 
 
 def test_who_is_named_is_not_tried(spark, tmp_path):
     """Whatever may be written."""
     storage = DriverOnly(tmp_path)
-    assert isinstance(choose_writer("workers", SparkWorkers(spark), storage, "", Progress()), ByWorkers)
-    assert isinstance(choose_writer("jvm", SparkWorkers(spark), storage, "", Progress()), ByJvm)
+    assert isinstance(choose_writer("workers", SparkWorkers(lambda: spark), storage, "", Progress()), ByWorkers)
+    assert isinstance(choose_writer("jvm", SparkWorkers(lambda: spark), storage, "", Progress()), ByJvm)
 
 
 def test_an_unknown_writer_costs_milliseconds(capsys):
