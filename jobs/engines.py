@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import pyarrow as pa
 
 from conf.database import open_duckdb
-from conf.expressions.values import duckdb_name, spark_name
+from conf.expressions.values import duckdb_name, duckdb_text, spark_name
 from stores.curated_files import read_rows
 from stores.storage import Storage
 from transforms.curated import arrow_schema
@@ -48,22 +48,22 @@ class SqlEngine(Protocol):
         """A column's name in SQL."""
 
     def made(self, work: Callable[[Item], Iterator[pa.RecordBatch]], items: Sequence[Item], columns: Columns) -> Table:
-        """The rows that `work`, which pickles, makes of each item."""
+        """The rows that `work`, which pickles, makes of each item; to be read once."""
 
     def parquet(self, storage: Storage, paths: Sequence[str], columns: Columns) -> Table:
         """Columns of some Parquet files, to be read once; one that a file lacks is null."""
 
     def sql(self, text: str, **tables: Table) -> Table:
-        """The rows of a query, in which `{name}` stands for a table of that name."""
+        """The rows of a query, in which `{name}` stands for a table of that name; computed whenever they are read."""
 
     def keep(self, table: Table) -> Table:
-        """The table, computed once however often it is read."""
+        """The rows of a table, computed once however often they are read."""
 
-    def drop(self, *tables: Table) -> None:
-        """What was kept is needed no more."""
+    def forget(self) -> None:
+        """No table so far is needed any more."""
 
     def close(self) -> None:
-        """Nothing that was made or kept is."""
+        """Neither is the engine."""
 
     def collect(self, text: str, **tables: Table) -> list[dict[str, Any]]:
         """The few rows of a query."""
@@ -79,7 +79,8 @@ class SqlEngine(Protocol):
     ) -> list[dict[str, Any]]:
         """Hand a query's rows to `work`, which pickles, and return what it says; it may run on several parts of them at once.
 
-        Rows with the same value of `by` are kept together as far as sizes allow; without it there is one part.
+        Rows with the same value of `by`, text and never null, are kept together as far as sizes allow; without it there is one
+        part.
         """
 
 
@@ -94,6 +95,7 @@ class InProcess:
         self._connection = open_duckdb(threads=threads, memory_limit=memory, temp_directory=self._spill.name)
         self._connection.execute("set TimeZone = 'UTC'")
         self._made = 0
+        self._kept: list[str] = []
 
     def close(self) -> None:
         self._connection.close()
@@ -103,24 +105,27 @@ class InProcess:
         return duckdb_name(name)
 
     def made(self, work: Callable[[Item], Iterator[pa.RecordBatch]], items: Sequence[Item], columns: Columns) -> str:
-        return self._table_of((batch for item in items for batch in work(item)), columns)
+        return self._arriving((batch for item in items for batch in work(item)), arrow_schema(columns))
 
     def parquet(self, storage: Storage, paths: Sequence[str], columns: Columns) -> str:
-        name, schema = self._next_name(), arrow_schema(columns)
-        self._connection.register(name, pa.RecordBatchReader.from_batches(schema, read_rows(storage, paths, schema)))
-        return name
+        schema = arrow_schema(columns)
+        return self._arriving(read_rows(storage, paths, schema), schema)
 
     def sql(self, text: str, **tables: str) -> str:
         name = self._next_name()
-        self._connection.execute(f"create temp table {name} as {text.format(**tables)}")
+        self._connection.execute(f"create temp view {name} as {text.format(**tables)}")
         return name
 
     def keep(self, table: str) -> str:
-        return table
+        name = self._next_name()
+        self._connection.execute(f"create temp table {name} as select * from {table}")
+        self._kept.append(name)
+        return name
 
-    def drop(self, *tables: str) -> None:
-        for table in tables:
-            self._connection.execute(f"drop table if exists {table}")
+    def forget(self) -> None:
+        for name in self._kept:
+            self._connection.execute(f"drop table {name}")
+        self._kept.clear()
 
     def collect(self, text: str, **tables: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._connection.sql(text.format(**tables)).to_arrow_table().to_pylist()
@@ -135,18 +140,20 @@ class InProcess:
         by: str | None = None,
         **tables: str,
     ) -> list[dict[str, Any]]:
-        order = f" order by {self.quote(by)}" if by else ""
-        reader = self._connection.sql(f"select * from ({text.format(**tables)}){order}").to_arrow_reader(_ROWS_AT_ONCE)
-        return list(work(batch.cast(arrow_schema(columns)) for batch in reader))
+        rows, schema = f"({text.format(**tables)})", arrow_schema(columns)
+        parts = [""] if by is None else self._parts(rows, self.quote(by))
+        asked = (f"select * from {rows}{part}" for part in parts)
+        batches = (batch for one in asked for batch in self._connection.sql(one).to_arrow_reader(_ROWS_AT_ONCE))
+        return list(work(batch.cast(schema) for batch in batches))
 
-    def _table_of(self, batches: Batches, columns: Columns) -> str:
+    def _parts(self, rows: str, by: str) -> list[str]:
+        """A condition for each value: to ask for the rows of one after the other costs less than to sort them all."""
+        values = self._connection.sql(f"select distinct {by} from {rows} order by 1").fetchall()
+        return [f" where {by} = {duckdb_text(value)}" for (value,) in values]
+
+    def _arriving(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> str:
         name = self._next_name()
-        reader = pa.RecordBatchReader.from_batches(arrow_schema(columns), iter(batches))
-        self._connection.register("arriving", reader)
-        try:
-            self._connection.execute(f"create temp table {name} as select * from arriving")
-        finally:
-            self._connection.unregister("arriving")
+        self._connection.register(name, pa.RecordBatchReader.from_batches(schema, batches))
         return name
 
     def _next_name(self) -> str:
@@ -191,12 +198,13 @@ class InSpark:
         self._kept.append(table.persist())
         return table
 
-    def drop(self, *tables: DataFrame) -> None:
-        for table in tables:
+    def forget(self) -> None:
+        for table in self._kept:
             table.unpersist()
+        self._kept.clear()
 
     def close(self) -> None:
-        self.drop(*self._kept)
+        self.forget()
 
     def collect(self, text: str, **tables: DataFrame) -> list[dict[str, Any]]:
         return [row.asDict() for row in self.sql(text, **tables).collect()]

@@ -26,7 +26,7 @@ from stores.storage import Storage
 from transforms.calendar import iso_utc, microseconds
 from transforms.conform import CARRIED, Conform, conformed_columns
 from transforms.curated import arrow_schema, curated_columns
-from transforms.deduplicate import BAD, CONFLICT, DUPLICATE, KEPT, classify_sql, needed_sql
+from transforms.deduplicate import BAD, CONFLICT, DUPLICATE, KEPT, classify_sql, contest_sql, contested_sql, needed_sql
 from transforms.set_aside import SetAside
 
 _DAY = 86_400_000_000  # microseconds
@@ -124,8 +124,7 @@ class SourceWork:
 
     def _attempt(self, engine: SqlEngine, files: Sequence[RawFile]) -> tuple[SourceSummary, list[FileOutcome]]:
         """Take the files in, unless rows of one that can't be read lie among the others: then nothing, and say which."""
-        rows = self._read(engine, files)
-        classified = self._classify(engine, rows, files)
+        classified = self._classify(engine, engine.keep(self._read(engine, files)), files)
         try:
             found = _Found.of(engine, classified, horizon_days=self.settings.snapshots.restatement_horizon_days)
             outcomes = [self._unchanged(file, found.outcomes) for file in files]
@@ -140,7 +139,7 @@ class SourceWork:
             self._commit(self._write(engine, classified), counts, self._taken(taken), found.earliest_effect, aside)
             return summary, outcomes
         finally:
-            engine.drop(classified, rows)
+            engine.forget()
 
     # ---- reading
 
@@ -177,20 +176,22 @@ class SourceWork:
         return engine.changed(conform, rows.unionByName(others, allowMissingColumns=True), conformed_columns(source))
 
     def _classify(self, engine: SqlEngine, rows: Table, files: Sequence[RawFile]) -> Table:
-        """The rows with what becomes of each, computed once."""
-        source = self.source
+        """The rows with what becomes of each."""
+        source, quote, columns = self.source, engine.quote, list(conformed_columns(self.source))
         by = [*source.key, *([source.version] if source.version and source.version not in source.key else [])]
-        columns = list(conformed_columns(source))
-        if self.table.version() is None:
-            return engine.keep(engine.sql(classify_sql("{rows}", None, by=by, columns=columns, quote=engine.quote), rows=rows))
-        types = curated_columns(source)
-        asked = {name: types[name] for name in (*by, "_row_hash", "_file", "_line")}
-        known = engine.parquet(self.lake.storage, self.table.paths(), asked)
-        if sum(file.size for file in files) <= engine.look_up_bytes:
-            rows = engine.keep(rows)
-            known = engine.sql(needed_sql("{rows}", "{known}", by=by, quote=engine.quote), rows=rows, known=known)
-        text = classify_sql("{rows}", "{known}", by=by, columns=columns, quote=engine.quote)
-        return engine.keep(engine.sql(text, rows=rows, known=known))
+        tables, known = {"rows": rows}, None
+        if self.table.version() is not None:
+            types = curated_columns(source)
+            needs = {name: types[name] for name in (*by, "_row_hash", "_file", "_line")}
+            ledger = engine.parquet(self.lake.storage, self.table.paths(), needs)
+            few = sum(file.size for file in files) <= engine.look_up_bytes
+            needed = engine.sql(needed_sql("{rows}", "{ledger}", by=by, few=few, quote=quote), rows=rows, ledger=ledger)
+            tables["known"], known = engine.keep(needed), "{known}"
+        tables["contested"] = engine.keep(engine.sql(contested_sql("{rows}", known, by=by, quote=quote), **tables))
+        contest = contest_sql("{rows}", "{contested}", known, by=by, columns=columns, quote=quote)
+        tables["contest"] = engine.keep(engine.sql(contest, **tables))
+        text = classify_sql("{rows}", "{contested}", "{contest}", by=by, columns=columns, quote=quote)
+        return engine.sql(text, **tables)
 
     def _unchanged(self, file: RawFile, outcomes: Mapping[str, FileOutcome]) -> FileOutcome:
         """What became of a file; a file that was written to while it was read can't be taken in wholly."""

@@ -1,4 +1,4 @@
-"""Raw files as text columns: CSV, JSON lines, Parquet and Delta, a file at a time."""
+"""Raw files as columns of text, or of values where a file has such: CSV, JSON lines, Parquet and Delta, a file at a time."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conf.errors import InputError
-from conf.specs import Format, Source
+from conf.specs import ColumnType, Format, Source
 from stores.storage import Storage
 from transforms.conform import CARRIED
+from transforms.typed_values import is_value
 
 _BATCH_ROWS = 8192
+_PARQUET_BATCH_ROWS = 65_536
 _LARGEST_FIELD = 16 * 2**20
 _BYTES_A_TASK = 64 * 2**20
 _LONGEST_TEXT = 4000
@@ -61,13 +63,19 @@ class FileOutcome:
 
 @dataclass(frozen=True)
 class RawFormat:
-    """How to read a source's files: `columns` are those wanted, of which `required` must be in a file's header."""
+    """How to read a source's files: `columns` are those wanted, of which `required` must be in a file's header.
+
+    `types`: as they are declared, of columns that may come as values, where a file has them so; what is none of the values that a
+    type knows comes as text, and so does every other column. `null_values`: texts that stand for no value.
+    """
 
     format: Format
     encoding: str
     delimiter: str
     columns: tuple[str, ...]
     required: frozenset[str]
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
+    null_values: tuple[str, ...] = ()
 
 
 def find_files(source: Source, storage: Storage) -> list[RawFile]:
@@ -131,14 +139,17 @@ def _matcher(glob: str) -> Callable[[str], bool]:
 def raw_format(source: Source, storage: Storage, files: Sequence[RawFile], *, reads: tuple[set[str], bool] | None) -> RawFormat:
     """How to read the source's files.
 
-    `reads`: the raw columns that its reshaping names and whether it takes all (`*`); None without reshaping.
+    `reads`: the raw columns that its reshaping names and whether it takes all (`*`), as text, which a reshaping select is written
+    for; None without reshaping.
     """
     if reads is None:
         times = [time.column for time in (source.event_time, source.known_time) if time]
         required = {*source.key, *times, *([source.version] if source.version else [])}
         required |= {name for name, column in source.columns.items() if column.required}
         columns = tuple(source.columns)
+        types = {name: column.type for name, column in source.columns.items()}
     else:
+        types = {}
         named, everything = reads
         columns = tuple(sorted(named))
         required = set(named)
@@ -146,7 +157,9 @@ def raw_format(source: Source, storage: Storage, files: Sequence[RawFile], *, re
             first = RawFormat(source.format, source.encoding, source.delimiter, (), frozenset())
             seen = (name for file in files for name in names_in(first, storage, file))
             columns = tuple(dict.fromkeys([*columns, *seen]))
-    return RawFormat(source.format, source.encoding, source.delimiter, columns, frozenset(required))
+    return RawFormat(
+        source.format, source.encoding, source.delimiter, columns, frozenset(required), types, tuple(source.null_values)
+    )
 
 
 def names_in(how: RawFormat, storage: Storage, file: RawFile) -> list[str]:
@@ -193,7 +206,9 @@ class _Rows:
 
 
 def read_file(storage: Storage, file: RawFile, how: RawFormat) -> Iterator[pa.RecordBatch]:
-    """Yield the file's rows in batches: its columns as text, and CARRIED. Never raises for what is in a file.
+    """Yield the file's rows in batches: its columns as text or values, and CARRIED. Never raises for what is in a file.
+
+    All batches have the same columns, of the same types.
 
     Last comes a row without `_line`, which is no row of data: it tells what became of the file, as JSON, in `_unreadable`.
     """
@@ -204,10 +219,12 @@ def read_file(storage: Storage, file: RawFile, how: RawFormat) -> Iterator[pa.Re
         "delta": _read_parquet,
     }
     rows, notes, problem = 0, cast("list[str]", []), None
+    types: list[pa.DataType] = [pa.string()] * len(how.columns)
     try:
         with closing(_open(storage, file)) as stream:
             for read in readers[how.format](stream, file, how, notes):
                 rows += len(read.lines) + len(read.bad)
+                types = [column.type for column in read.columns]
                 yield _batch(file, how, read)
     except _UnreadableError as told:
         problem = str(told)
@@ -218,7 +235,7 @@ def read_file(storage: Storage, file: RawFile, how: RawFormat) -> Iterator[pa.Re
     except OSError as told:
         problem = told.strerror or str(told)
     told_text = json.dumps({"rows": rows, "problem": problem, "notes": notes})
-    status = _Rows([pa.nulls(0, pa.string()) for _ in how.columns], pa.array([], pa.int64()), [(-1, told_text, None)])
+    status = _Rows([pa.nulls(0, type_) for type_ in types], pa.array([], pa.int64()), [(-1, told_text, None)])
     yield _batch(file, how, status)
 
 
@@ -227,7 +244,7 @@ def _batch(file: RawFile, how: RawFormat, read: _Rows) -> pa.RecordBatch:
     lines = pa.array([line if line >= 0 else None for line, _, _ in read.bad], pa.int64())
     reasons = pa.array([reason for _, reason, _ in read.bad], pa.string())
     texts = pa.array([None if text is None else text[:_LONGEST_TEXT] for _, _, text in read.bad], pa.string())
-    arrays = [_joined(column, pa.nulls(bad, pa.string())) for column in read.columns]
+    arrays = [_joined(column, pa.nulls(bad, column.type)) for column in read.columns]
     arrays += [
         pa.repeat(pa.scalar(file.path, pa.string()), good + bad),
         _joined(read.lines, lines),
@@ -490,28 +507,35 @@ def _read_parquet(stream: BinaryIO, file: RawFile, how: RawFormat, notes: list[s
         content.schema.column(n).name for n in range(len(content.schema)) if content.schema.column(n).physical_type == "INT96"
     }
     number = 1
-    for batch in content.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
-        texts = {name: _column_text(batch.column(name), name, instant=name in instants) for name in wanted}
+    for batch in content.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=wanted):
+        found = {name: _column_found(batch.column(name), name, how, instant=name in instants) for name in wanted}
         for name, value in file.partition.items():
-            texts[name] = pa.repeat(pa.scalar(value, pa.string()), batch.num_rows)
-        columns = [texts.get(name, pa.nulls(batch.num_rows, pa.string())) for name in how.columns]
+            found[name] = pa.repeat(pa.scalar(value, pa.string()), batch.num_rows)
+        columns = [found.get(name, pa.nulls(batch.num_rows, pa.string())) for name in how.columns]
         yield _Rows(columns, pa.array(range(number, number + batch.num_rows), pa.int64()), [])
         number += batch.num_rows
 
 
-def _column_text(column: pa.Array, name: str, *, instant: bool) -> pa.Array:
+def _column_found(column: pa.Array, name: str, how: RawFormat, *, instant: bool) -> pa.Array:
+    """The column's values where they are of its declared type, else their text; a time below the microsecond is cut off."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_timestamp(column.type):
+        has_zone = instant or column.type.tz is not None
+        if column.type.tz is None and has_zone:
+            column = pc.cast(column, pa.timestamp(column.type.unit, "UTC"))
+        column = pc.cast(column, pa.timestamp("us", "UTC" if has_zone else None), safe=False)
+    type_ = how.types.get(name)
+    is_one = type_ is not None and is_value(column.type, type_, how.null_values)
+    return column if is_one else _column_text(column, name)
+
+
+def _column_text(column: pa.Array, name: str) -> pa.Array:
     """Values as a text file would have them; an instant ends in Z, nested values are JSON."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _column_text(column.dictionary_decode(), name, instant=instant)
-    if pa.types.is_timestamp(kind):
-        if instant and kind.tz is None:
-            kind = pa.timestamp(kind.unit, "UTC")
-        column = pc.cast(column, pa.timestamp("us", "UTC" if kind.tz else None), safe=False)
-    elif pa.types.is_nested(kind):
+    if pa.types.is_nested(column.type):
         texts = [None if value is None else orjson.dumps(value, default=str).decode() for value in column.to_pylist()]
         return pa.array(texts, pa.string())
     try:
         return pc.cast(column, pa.string())
     except pa.ArrowException as problem:
-        raise _UnreadableError(f"the column '{name}' is {kind} and has no text form: {problem}") from problem
+        raise _UnreadableError(f"the column '{name}' is {column.type} and has no text form: {problem}") from problem

@@ -1,11 +1,12 @@
-"""Text columns to a source's declared types, its two clocks, and the reasons why a row can't be kept. Without Spark."""
+"""Columns as files have them to the types declared, the two clocks, and the reasons why a row can't be kept. Without Spark."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ from conf.expressions.values import duckdb_text as text
 from conf.specs import Column, RowRule, Source, TimeColumn
 from transforms.curated import arrow_schema, curated_columns
 from transforms.text_values import EXAMPLES, read, was_rounded, without_space
+from transforms.typed_values import take_over, without_nan
 
 CARRIED = ("_file", "_line", "_unreadable", "_raw")
 """Beside a source's columns: where a row comes from, why it can't be read, and its text when it can't."""
@@ -25,6 +27,8 @@ YEARS = ("1900-01-01", "2200-01-01")
 _LONGEST_VALUE = 60
 _ROWS_AT_ONCE = 65_536
 _NO_VALUE, _BETWEEN = "chr(0)", "chr(31)"
+Values = Mapping[str, pa.DataType]
+"""The types of the columns that come as values and not as text."""
 _JUDGED = {
     "_rule": "string",
     "_reason": "string",
@@ -55,7 +59,9 @@ class Conform:
     threads: int = 1
 
     def __call__(self, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Rows in: text columns (those that are missing are null) and CARRIED. Rows out: the same number.
+        """Rows in: the source's columns (those that are missing are null) and CARRIED. Rows out: the same number.
+
+        Each column comes as text, or as values for which `typed_values.is_value` holds; batches may differ in that.
 
         Columns out: the declared ones typed (null where unreadable; personal ones absent or an HMAC-SHA256 in hex),
         `_event_time`, `_known_time`, `_month`, `_file`, `_line`, `_row_hash`, and
@@ -68,37 +74,29 @@ class Conform:
         for column in self.source.columns.values():
             if column.personal == "hmac" and self.personal_key is None:
                 raise ValueError(f"{self.source.name} has personal data to be hashed, and there is no key")
-        batches = iter(rows)
-        first = next(batches, None)
-        if first is None:
-            return
+        schema = arrow_schema(conformed_columns(self.source))
         with open_duckdb(threads=self.threads) as connection:
             duckdb_setup(connection)
             connection.execute("set TimeZone = 'UTC'")
             connection.create_function("keyed_hash", self._keyed_hash, ["varchar"], "varchar")
-            reader = pa.RecordBatchReader.from_batches(first.schema, _again(first, batches))
-            connection.register("raw", reader)
-            schema = arrow_schema(conformed_columns(self.source))
-            sql = conform_sql(self.source, first.schema.names, zone=self.zone)
-            for batch in connection.sql(sql).to_arrow_reader(_ROWS_AT_ONCE):
-                yield batch.cast(schema)
+            for found, batches in groupby(rows, key=lambda batch: batch.schema):
+                connection.register("raw", pa.RecordBatchReader.from_batches(found, batches))
+                sql = conform_sql(self.source, found, zone=self.zone)
+                for batch in connection.sql(sql).to_arrow_reader(_ROWS_AT_ONCE):
+                    yield batch.cast(schema)
 
     def _keyed_hash(self, value: str) -> str:
         assert self.personal_key is not None
         return hmac.new(self.personal_key, value.encode(), hashlib.sha256).hexdigest()
 
 
-def _again(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
-
-
-def conform_sql(source: Source, found: Sequence[str], *, zone: str) -> str:
+def conform_sql(source: Source, found: pa.Schema, *, zone: str) -> str:
     """DuckDB SQL over the table `raw`, of the columns `found`: what `Conform` gives. It calls `keyed_hash` on personal data."""
     names = list(source.columns)
-    raw = [f"cast({quoted(name) if name in found else 'null'} as varchar) as {_raw(name)}" for name in names]
-    written = [f"{_written(name, source)} as {_text(name)}" for name in names]
-    typed = [f"{_typed(name, source)} as {quoted(name)}" for name in names]
+    values = {field.name: field.type for field in found if field.name in names and not pa.types.is_string(field.type)}
+    raw = [f"{quoted(name) if name in found.names else 'cast(null as varchar)'} as {_raw(name)}" for name in names]
+    written = [f"{_written(name, source, values)} as {_said(name)}" for name in names]
+    typed = [f"{_typed(name, source, values)} as {quoted(name)}" for name in names]
     checks = list(_checks(source))
     judged = [f"({check.condition}) as {quoted(f'_check_{number}')}" for number, check in enumerate(checks)]
     kept = list(_kept_columns(source))
@@ -111,8 +109,8 @@ def conform_sql(source: Source, found: Sequence[str], *, zone: str) -> str:
             {_told([check.reason for check in checks], "_unreadable")} as _reason,
             {_key(source)} as _key,
             {_row(source)} as _row,
-            cast({_rounded(source)} as bigint) as _rounded,
-            coalesce(epoch_us(_known_time) - epoch_us({_end_of_own_day(zone)}), 0) as _late_by,
+            cast({_rounded(source, values)} as bigint) as _rounded,
+            {_late_by(source, zone)} as _late_by,
             {_effect(source)} as _effect
         from (
             select * exclude ({", ".join(quoted(name) for name in kept)}),
@@ -142,20 +140,28 @@ def _raw(name: str) -> str:
     return quoted(f"_raw_{name}")
 
 
-def _text(name: str) -> str:
-    return quoted(f"_text_{name}")
+def _said(name: str) -> str:
+    return quoted(f"_said_{name}")
 
 
-def _written(name: str, source: Source) -> str:
-    """The text without white space around it; null when it is one of the source's null values."""
+def _in_words(column: str) -> str:
+    return f"cast({column} as varchar)"
+
+
+def _written(name: str, source: Source, values: Values) -> str:
+    """What the file says: text without white space around it; null when it is one of the source's null values."""
+    if name in values:
+        return without_nan(_raw(name), source.columns[name].type, source.null_values)
     value = without_space(_raw(name))
     nulls = ", ".join(text(null) for null in source.null_values)
     return f"if({value} in ({nulls}), null, {value})" if nulls else value
 
 
-def _typed(name: str, source: Source) -> str:
-    column = source.columns[name]
-    return read(_text(name), column.type, formats=column.formats, zone=source.zone_of(name))
+def _typed(name: str, source: Source, values: Values) -> str:
+    column, zone = source.columns[name], source.zone_of(name)
+    if name in values:
+        return take_over(_said(name), values[name], column.type, zone=zone)
+    return read(_said(name), column.type, formats=column.formats, zone=zone)
 
 
 def _masked(name: str, source: Source) -> str:
@@ -182,8 +188,11 @@ def _time(time: TimeColumn, source: Source) -> str:
     return instant if time.of_date == "start_of_day" else f"{instant} - interval 1 microsecond"
 
 
-def _end_of_own_day(zone: str) -> str:
-    return parse("end_of_day(local_date(_event_time))", {"_event_time": "timestamp"}, zone=zone).duckdb()
+def _late_by(source: Source, zone: str) -> str:
+    if source.known_time is None:
+        return "cast(0 as bigint)"
+    end_of_own_day = parse("end_of_day(local_date(_event_time))", {"_event_time": "timestamp"}, zone=zone).duckdb()
+    return f"if(_known_time > _event_time, epoch_us(_known_time) - epoch_us({end_of_own_day}), 0)"
 
 
 def _effect(source: Source) -> str:
@@ -219,21 +228,21 @@ def _breaks(rule: RowRule, source: Source) -> str:
 
 
 def _column_checks(name: str, column: Column, source: Source) -> Iterator[_Check]:
-    value, written, raw = quoted(name), _text(name), _raw(name)
+    value, said, raw = quoted(name), _said(name), _in_words(_raw(name))
     times = [time.column for time in (source.event_time, source.known_time) if time]
     if column.required or name in (*source.key, *times, source.version):
         shown = _sentence(f"{name} is required and is '", raw, "'") if column.personal is None else text(f"{name} is required")
         told = f"if(coalesce(trim({raw}), '') = '', {text(f'{name} is required and empty')}, {shown})"
-        yield _Check(f"{name}.required", f"{written} is null", told)
-    shown = text("its value") if column.personal else _sentence("'", written, "'")
+        yield _Check(f"{name}.required", f"{said} is null", told)
+    shown = text("its value") if column.personal else _sentence("'", _in_words(said), "'")
     if column.type != "string":
         wanted = f" is not {EXAMPLES[column.type]}" + (f" or of the form {', '.join(column.formats)}" if column.formats else "")
         told = f"concat({text(name + ': ')}, {shown}, {text(wanted)})"
-        yield _Check(f"{name}.type", f"{written} is not null and {value} is null", told)
+        yield _Check(f"{name}.type", f"{said} is not null and {value} is null", told)
     if column.values:
         allowed = ", ".join(text(item) for item in column.values)
         told = f"concat({text(name + ': ')}, {shown}, {text(' is not one of ' + ', '.join(column.values))})"
-        yield _Check(f"{name}.values", f"{written} not in ({allowed})", told)
+        yield _Check(f"{name}.values", f"{_in_words(said)} not in ({allowed})", told)
     for limit, sign, rule, word in (
         (column.minimum, "<", "minimum", "below the minimum"),
         (column.maximum, ">", "maximum", "above the maximum"),
@@ -259,9 +268,9 @@ def _sentence(before: str, value: str, after: str) -> str:
     return f"concat({text(before)}, substr({value}, 1, {_LONGEST_VALUE}), {text(after)})"
 
 
-def _rounded(source: Source) -> str:
-    money = [name for name in _kept_columns(source) if source.columns[name].type == "money"]
-    counts = [f"cast({was_rounded(_text(name), quoted(name))} as integer)" for name in money if _is_typed(name, source)]
+def _rounded(source: Source, values: Values) -> str:
+    money = [name for name in _kept_columns(source) if source.columns[name].type == "money" and name not in values]
+    counts = [f"cast({was_rounded(_said(name), quoted(name))} as integer)" for name in money if _is_typed(name, source)]
     return " + ".join(counts) or "0"
 
 
@@ -271,7 +280,7 @@ def _rounded(source: Source) -> str:
 def _row(source: Source) -> str:
     """JSON of the row's text without personal columns; of an unreadable row its text, unless the source has personal data."""
     shown = [name for name, column in source.columns.items() if column.personal is None]
-    fields = ", ".join(f"{quoted(name)} := {_raw(name)}" for name in shown)
+    fields = ", ".join(f"{quoted(name)} := {_in_words(_raw(name))}" for name in shown)
     of_columns = f"cast(json_merge_patch('{{}}', to_json(struct_pack({fields}))) as varchar)" if fields else "'{}'"
     is_personal = any(column.personal for column in source.columns.values())
     unreadable = "null" if is_personal else "cast(to_json(struct_pack(_raw := _raw)) as varchar)"
@@ -283,7 +292,7 @@ def _key(source: Source) -> str:
     parts = []
     for name in source.key:
         typed = f"cast({quoted(name)} as varchar)"
-        written = {None: f"coalesce({typed}, {_text(name)})", "hmac": typed}.get(source.columns[name].personal, "null")
+        written = {None: f"coalesce({typed}, {_in_words(_said(name))})", "hmac": typed}.get(source.columns[name].personal, "null")
         parts.append(f"concat({text(name + '=')}, {written})")
     return f"if(_breaks, concat_ws(', ', {', '.join(parts)}), null)"
 

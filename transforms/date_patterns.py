@@ -10,11 +10,13 @@ from functools import lru_cache
 from conf.errors import DefinitionError
 from conf.expressions.values import duckdb_text
 
+YEAR = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
+"""1 to 9999: Python knows no year 0."""
 # Pattern letters -> what fits them, and how strptime calls it. Spark takes exactly as many digits as there are letters, or one or
 # two where there is one; of a fraction at most as many.
 _FIELDS: Mapping[str, tuple[str, str]] = {
-    "y": ("[0-9]{4}", "%Y"),
-    "yyyy": ("[0-9]{4}", "%Y"),
+    "y": (YEAR, "%Y"),
+    "yyyy": (YEAR, "%Y"),
     "yy": ("[0-9]{2}", "%y"),
     "M": ("[0-9]{1,2}", "%m"),
     "MM": ("[0-9]{2}", "%m"),

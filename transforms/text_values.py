@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from conf.expressions.values import duckdb_text as quoted_text
 from conf.specs import ColumnType
-from transforms.date_patterns import date_pattern
+from transforms.date_patterns import YEAR, date_pattern
 
 EXAMPLES: dict[ColumnType, str] = {
     "string": "text",
@@ -18,7 +18,7 @@ EXAMPLES: dict[ColumnType, str] = {
     "timestamp": "a date and time such as 2025-09-30T16:00:00Z",
 }
 _NUMBER = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?"
-_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_DAY = f"{YEAR}-[0-9]{{2}}-[0-9]{{2}}"
 _LOCAL = f"{_DAY}[T ]([01][0-9]|2[0-3]):[0-9]{{2}}(:[0-9]{{2}}([.][0-9]{{1,9}})?)?"
 _SPACE = " \t\r\n\u00a0"
 

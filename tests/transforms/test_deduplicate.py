@@ -4,7 +4,7 @@ import pytest
 
 from jobs.engines import InProcess, InSpark
 from tests.rows import rows
-from transforms.deduplicate import classify_sql, needed_sql
+from transforms.deduplicate import classify_sql, contest_sql, contested_sql, needed_sql
 
 SCHEMA = {
     "id": "string", "a version": "bigint", "_row_hash": "string", "_file": "string", "_line": "bigint", "_rule": "string",
@@ -27,10 +27,20 @@ def given(engine, columns, *written):
     return engine.made(iter, [batches], columns)
 
 
+def classified(engine, new, known=None):
+    """The rows with what becomes of each, in order."""
+    told = {"by": BY, "quote": engine.quote}
+    tables = {"new": engine.keep(new)} | ({} if known is None else {"known": engine.keep(known)})
+    among = known and "{known}"
+    tables["contested"] = engine.keep(engine.sql(contested_sql("{new}", among, **told), **tables))
+    told["columns"] = list(SCHEMA)
+    tables["contest"] = engine.keep(engine.sql(contest_sql("{new}", "{contested}", among, **told), **tables))
+    text = classify_sql("{new}", "{contested}", "{contest}", **told)
+    return engine.collect(f"select * from ({text}) order by _file, _line", **tables)
+
+
 def classes(engine, new, known=None):
-    tables = {"new": new} if known is None else {"new": new, "known": known}
-    text = classify_sql("{new}", known and "{known}", by=BY, columns=list(SCHEMA), quote=engine.quote)
-    found = engine.collect(f"select * from ({text}) order by _file, _line", **tables)
+    found = classified(engine, new, known)
     assert all(list(row) == [*(name for name in SCHEMA if name[:2] != "_r" or name == "_row_hash"), "_rule", "_reason", "_class", "_again"]
                for row in found)  # fmt: skip
     return [(row["_file"], row["_line"], row["_class"], row["_rule"], row["_reason"]) for row in found]
@@ -64,7 +74,7 @@ def test_the_first_in_file_and_line_order_is_kept(engine):
     ]
 
 
-@pytest.mark.parametrize("few", [True, False])
+@pytest.mark.parametrize("few", [True, False, None])
 def test_what_is_known_already_comes_first(engine, few):
     new = given(
         engine,
@@ -85,8 +95,10 @@ def test_what_is_known_already_comes_first(engine, few):
         ("dan", 1, "h1", "old.csv", 10),
         ("eve", 1, "h1", "old.csv", 11),
     )
-    if few:
-        known = engine.sql(needed_sql("{new}", "{known}", by=BY, quote=engine.quote), new=new, known=known)
+    new = engine.keep(new)
+    if few is not None:
+        text = needed_sql("{new}", "{known}", by=BY, few=few, quote=engine.quote)
+        known = engine.keep(engine.sql(text, new=new, known=known))
         assert [row["id"] for row in engine.collect("select id from {known} order by id", known=known)] == ["ann", "bob", "dan"]
     assert classes(engine, new, known) == [
         ("n.csv", 1, "duplicate", None, None),
@@ -116,9 +128,8 @@ def test_a_row_read_again_from_its_own_file_is_said(engine):
         ("cat", 1, "h1", "n.csv", 5, "rule", "why"),
     )
     known = given(engine, KNOWN, ("ann", 1, "h1", "n.csv", 1), ("cat", 1, "h1", "n.csv", 5))
-    text = classify_sql("{new}", "{known}", by=BY, columns=list(SCHEMA), quote=engine.quote)
-    found = engine.collect(f"select _file, _line, _class, _again from ({text}) order by _file, _line", new=new, known=known)
-    assert [tuple(row.values()) for row in found] == [
+    found = classified(engine, new, known)
+    assert [(row["_file"], row["_line"], row["_class"], row["_again"]) for row in found] == [
         ("m.csv", 1, "duplicate", False),
         ("n.csv", 1, "duplicate", True),
         ("n.csv", 2, "conflict", False),
