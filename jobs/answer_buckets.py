@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from stores.facts import BucketReader
 from stores.snapshots import DayWriter, Kind, SnapshotFile
 from stores.storage import Storage
-from transforms.answer import MAXIMUM_CELLS, answer_groups, snapshot_schema
-from transforms.calendar import cut_off, day_number, iso_utc
+from transforms.answer import MAXIMUM_CELLS, answer_groups, first_moments, snapshot_schema
+from transforms.calendar import BEGINNING, cut_off, day_number, iso_utc
 from transforms.feature_group import CompiledGroup
 from transforms.kernel import Facts, Queries
 
@@ -35,6 +35,19 @@ class BucketTask:
     days: Mapping[str, Mapping[date, str]]  # of each group: day and version
     readers: Mapping[str, BucketReader]
     kind: Kind = "snapshots"
+
+    @cached_property
+    def since(self) -> Mapping[str, int]:
+        """By stream, where the first window of any day begins; the beginning of time where what lies before it matters."""
+        found: dict[str, int] = {}
+        for group in self.groups:
+            first = queries_of(range(1), [min(self.days[group.name])], self.zone)
+            moments = [(stream, moment) for (stream, _), moment in first_moments([group], first, self.zone).items()]
+            moments += [(stream, int(first.cut_off[0])) for stream in group.streams]
+            moments += [(daily.stream, int(BEGINNING)) for daily in group.dailies]
+            for stream, moment in moments:
+                found[stream] = min(found.get(stream, moment), moment)
+        return found
 
     @property
     def buckets(self) -> int:
@@ -106,7 +119,7 @@ def rows_of_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[
 
 
 def _rows_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[str, str, pa.Table]]:
-    tables = {name: reader.read(bucket) for name, reader in task.readers.items()}
+    tables = {name: reader.read(bucket, since=task.since[name]) for name, reader in task.readers.items()}
     spines = {group.spine[:2] for group in task.groups}
     found = [task.readers[s].entities(table, clock) for s, clock in spines if (table := tables[s]) is not None]
     if not found:
@@ -140,10 +153,14 @@ def _in_slices(
     """Runs of entities with their facts, and their queries at the cut-off of every day: what is answered at once is bounded."""
     columns = sum(len(group.windows) + len(group.dailies) + len(group.derived) for group in groups)
     at_once = max(MAXIMUM_CELLS // max(columns * len(days), 1), 1)
-    numbers = np.array([day_number(day) for day in days], dtype=np.int64)
-    cut_offs = np.array([cut_off(day, zone) for day in days], dtype=np.int64)
     for start in range(0, entities, at_once):
         end = min(start + at_once, entities)
-        mine = np.repeat(np.arange(start, end), len(days))
         near = {place: one.take(slice(*np.searchsorted(one.entity, [start, end]))) for place, one in facts.items()}
-        yield near, Queries(mine, np.tile(numbers, end - start), np.tile(cut_offs, end - start))
+        yield near, queries_of(range(start, end), days, zone)
+
+
+def queries_of(entities: range, days: Sequence[date], zone: str) -> Queries:
+    """Of each entity one at the cut-off of every day."""
+    numbers = np.array([day_number(day) for day in days], dtype=np.int64)
+    cut_offs = np.array([cut_off(day, zone) for day in days], dtype=np.int64)
+    return Queries(np.repeat(entities, len(days)), np.tile(numbers, len(entities)), np.tile(cut_offs, len(entities)))

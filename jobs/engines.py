@@ -7,7 +7,6 @@ standard joins, windows and aggregates, `if`, `concat`, `cast(... as string)`; n
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,9 +16,10 @@ import pyarrow as pa
 
 from conf.database import open_duckdb
 from conf.expressions.values import duckdb_name, duckdb_text, spark_name
-from stores.curated_files import read_rows
+from stores.curated_files import Range, read_rows
 from stores.storage import Storage
 from transforms.curated import arrow_schema
+from transforms.deduplicate import needed_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -41,8 +41,6 @@ class SqlEngine(Protocol):
 
     parallelism: int
     """How many tasks run at once."""
-    look_up_bytes: float
-    """Rows from raw files of no more than this are read twice, so that only their own keys are fetched from a large table."""
 
     def quote(self, name: str) -> str:
         """A column's name in SQL."""
@@ -52,6 +50,14 @@ class SqlEngine(Protocol):
 
     def parquet(self, storage: Storage, paths: Sequence[str], columns: Columns) -> Table:
         """Columns of some Parquet files, to be read once; one that a file lacks is null."""
+
+    def look_up(
+        self, rows: Table, by: Sequence[str], storage: Storage, paths: Sequence[str], columns: Columns, *, few: bool
+    ) -> Table:
+        """Columns of some Parquet files, only their rows whose values of `by` some of `rows` have; nulls are equal.
+
+        `few`: the rows fit into memory, as often as there are workers.
+        """
 
     def sql(self, text: str, **tables: Table) -> Table:
         """The rows of a query, in which `{name}` stands for a table of that name; computed whenever they are read."""
@@ -87,8 +93,6 @@ class SqlEngine(Protocol):
 class InProcess:
     """DuckDB here; what doesn't fit `memory` spills to disk."""
 
-    look_up_bytes: float = math.inf
-
     def __init__(self, *, threads: int = 2, memory: str = "512MB") -> None:
         self.parallelism = threads
         self._spill = tempfile.TemporaryDirectory(prefix="etr-")
@@ -110,6 +114,22 @@ class InProcess:
     def parquet(self, storage: Storage, paths: Sequence[str], columns: Columns) -> str:
         schema = arrow_schema(columns)
         return self._arriving(read_rows(storage, paths, schema), schema)
+
+    def look_up(
+        self, rows: str, by: Sequence[str], storage: Storage, paths: Sequence[str], columns: Columns, *, few: bool
+    ) -> str:
+        schema = arrow_schema(columns)
+        near = read_rows(storage, paths, schema, near=self._ranges(rows, by))
+        text = needed_sql("{rows}", "{known}", by=by, few=few, quote=self.quote)
+        return self.keep(self.sql(text, rows=rows, known=self._arriving(near, schema)))
+
+    def _ranges(self, rows: str, columns: Sequence[str]) -> dict[str, Range]:
+        """Of those columns that have no null."""
+        told = [f"{kind}({self.quote(name)})" for name in columns for kind in ("min", "max", "count")]
+        (found,) = self._connection.sql(f"select {', '.join(told)}, count(*) from {rows}").to_arrow_table().to_pylist()
+        *values, count = found.values()
+        ranges = zip(columns, values[::3], values[1::3], values[2::3], strict=True)
+        return {name: (first, last) for name, first, last, filled in ranges if filled == count and count}
 
     def sql(self, text: str, **tables: str) -> str:
         name = self._next_name()
@@ -167,8 +187,6 @@ class InSpark:
     `staging`: where workers may not write, the files through which Spark hands its rows to the driver, which writes instead.
     """
 
-    look_up_bytes: float = 16 * 2**20
-
     def __init__(self, spark: SparkSession, staging: SparkFiles | None = None) -> None:
         self.spark = spark
         self._staging = staging
@@ -190,6 +208,12 @@ class InSpark:
         if not paths:
             return self.spark.createDataFrame([], _ddl(columns))
         return self.spark.read.schema(_ddl(columns)).parquet(*map(storage.uri, paths))
+
+    def look_up(
+        self, rows: DataFrame, by: Sequence[str], storage: Storage, paths: Sequence[str], columns: Columns, *, few: bool
+    ) -> DataFrame:
+        text = needed_sql("{rows}", "{known}", by=by, few=few, quote=self.quote)
+        return self.keep(self.sql(text, rows=rows, known=self.parquet(storage, paths, columns)))
 
     def sql(self, text: str, **tables: DataFrame) -> DataFrame:
         return self.spark.sql(text, None, **tables)

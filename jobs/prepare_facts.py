@@ -8,12 +8,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from jobs.fact_engines import ByDuckDB, BySpark, FactEngine
 from jobs.progress import Progress
 from stores.facts import BucketReader, FactTable
 from stores.lake import CurateCommit, Lake
+from transforms.calendar import microseconds
 from transforms.fact_sql import each_row_stands_alone, key_columns
 from transforms.feature_group import Compiled, Stream, source_meaning
 from transforms.feature_group.compiled import digest
@@ -21,6 +23,10 @@ from transforms.feature_group.compiled import digest
 if TYPE_CHECKING:
     from jobs.workers import Workers
 
+RECENT = timedelta(
+    days=400
+)  # before the newest row: a year, and some for days before, and for new ones until all is prepared anew
+WORTHWHILE = timedelta(days=200)  # of older facts, at least
 SMALL_ROWS = 1_000_000  # curated rows of a stream that a cluster's driver prepares by itself
 ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
 MAXIMUM_LAYERS = 30  # then a stream is prepared anew
@@ -97,8 +103,9 @@ class Preparer:
             return
         number = layers[-1].number + 1 if layers else 0
         if not layers or layers[-1].bucket_bits != bits or len(layers) >= MAXIMUM_LAYERS:
+            since = self._recent_from(stream, commits)
             with self._engine(stream, commits).everything(stream, bits) as facts:
-                table.add(facts, number=number, base=True, bucket_bits=bits, curated=now)
+                table.add(facts, number=number, base=True, bucket_bits=bits, curated=now, recent_from=since)
             return
         before = layers[-1].curated
         new = {source: [c for c in some if c.version > before[source]] for source, some in commits.items()}
@@ -109,6 +116,18 @@ class Preparer:
             return
         with self._engine(stream, commits).changes(stream, new_runs, bits) as (facts, replaced):
             table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
+
+    def _recent_from(self, stream: Stream, commits: Mapping[str, Sequence[CurateCommit]]) -> int | None:
+        """Since when facts are recent; None where that would hardly leave any out."""
+        own = [commit for source in stream.own_sources for commit in commits[source]]
+        moments = [commit.newest_moment for commit in own if commit.newest_moment is not None]
+        months = [month for commit in own for month in commit.partitions]
+        if not moments or not months:
+            return None
+        newest = min(datetime.fromtimestamp(max(moments) / 1_000_000, UTC), datetime.now(UTC))
+        since = newest - RECENT
+        oldest = min(months)
+        return microseconds(since) if oldest < f"{since - WORTHWHILE:%Y-%m}" else None
 
     def _engine(self, stream: Stream, commits: Mapping[str, Sequence[CurateCommit]]) -> FactEngine:
         """The one that fits the rows of so many commits of each source."""

@@ -26,10 +26,11 @@ from stores.storage import Storage
 from transforms.calendar import iso_utc, microseconds
 from transforms.conform import CARRIED, Conform, conformed_columns
 from transforms.curated import arrow_schema, curated_columns
-from transforms.deduplicate import BAD, CONFLICT, DUPLICATE, KEPT, classify_sql, contest_sql, contested_sql, needed_sql
+from transforms.deduplicate import BAD, CONFLICT, DUPLICATE, KEPT, classify_sql, contest_sql, contested_sql
 from transforms.set_aside import SetAside
 
 _DAY = 86_400_000_000  # microseconds
+_LOOK_UP_BYTES = 16 * 2**20  # of raw files, whose keys every worker may have in memory
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class SourceWork:
 
     def _attempt(self, engine: SqlEngine, files: Sequence[RawFile]) -> tuple[SourceSummary, list[FileOutcome]]:
         """Take the files in, unless rows of one that can't be read lie among the others: then nothing, and say which."""
-        classified = self._classify(engine, engine.keep(self._read(engine, files)), files)
+        classified = self._classify(engine, engine.keep(self._read(engine, files)))
         try:
             found = _Found.of(engine, classified, horizon_days=self.settings.snapshots.restatement_horizon_days)
             outcomes = [self._unchanged(file, found.outcomes) for file in files]
@@ -175,7 +176,7 @@ class SourceWork:
         others = lines.where("_line is null or _unreadable is not null").select(*CARRIED)
         return engine.changed(conform, rows.unionByName(others, allowMissingColumns=True), conformed_columns(source))
 
-    def _classify(self, engine: SqlEngine, rows: Table, files: Sequence[RawFile]) -> Table:
+    def _classify(self, engine: SqlEngine, rows: Table) -> Table:
         """The rows with what becomes of each."""
         source, quote, columns = self.source, engine.quote, list(conformed_columns(self.source))
         by = [*source.key, *([source.version] if source.version and source.version not in source.key else [])]
@@ -183,10 +184,10 @@ class SourceWork:
         if self.table.version() is not None:
             types = curated_columns(source)
             needs = {name: types[name] for name in (*by, "_row_hash", "_file", "_line")}
-            ledger = engine.parquet(self.lake.storage, self.table.paths(), needs)
-            few = sum(file.size for file in files) <= engine.look_up_bytes
-            needed = engine.sql(needed_sql("{rows}", "{ledger}", by=by, few=few, quote=quote), rows=rows, ledger=ledger)
-            tables["known"], known = engine.keep(needed), "{known}"
+            few = self.size <= _LOOK_UP_BYTES
+            keys = engine.sql(f"select {', '.join(map(quote, by))} from {{rows}} where _rule is null", rows=rows)
+            tables["known"] = engine.look_up(keys, by, self.lake.storage, self.table.paths(), needs, few=few)
+            known = "{known}"
         tables["contested"] = engine.keep(engine.sql(contested_sql("{rows}", known, by=by, quote=quote), **tables))
         contest = contest_sql("{rows}", "{contested}", known, by=by, columns=columns, quote=quote)
         tables["contest"] = engine.keep(engine.sql(contest, **tables))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,8 @@ PARTITION = "_month"
 _WRITER = "etr"
 """Counts commits in the Delta log: of two that began on the same version, Delta lets one through."""
 _OURS = re.compile(r"part-(.+)-[0-9a-f]{32}\.parquet")
+Range = tuple[Any, Any]
+"""The first and the last of some values."""
 _CLOCKS = ("_known_time", "_event_time")
 _ROWS_IN_MEMORY = 4 * ROWS_A_GROUP
 _ROWS_AT_ONCE = 65_536
@@ -161,15 +164,32 @@ def _properties(told: Mapping[str, str], number: int) -> CommitProperties:
     return CommitProperties(custom_metadata=dict(told), app_transactions=[Transaction(_WRITER, number)])
 
 
-def read_rows(storage: Storage, paths: Iterable[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Columns of some Parquet files as batches of `schema`; one that a file lacks is null."""
+def read_rows(
+    storage: Storage, paths: Iterable[str], schema: pa.Schema, *, near: Mapping[str, Range] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Columns of some Parquet files as batches of `schema`; one that a file lacks is null.
+
+    `near`: row groups in which a column has no value from the first to the last, by what the file says of them, may be left out.
+    """
     for path in paths:
         with storage.open_input(path) as stream:
             file = pq.ParquetFile(stream)
             there = [name for name in schema.names if name in file.schema_arrow.names]
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=there):
+            groups = [number for number in range(file.num_row_groups) if _may_have(file.metadata.row_group(number), near or {})]
+            for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=groups, columns=there) if groups else ():
                 arrays = [
                     batch.column(field.name).cast(field.type) if field.name in there else pa.nulls(len(batch), field.type)
                     for field in schema
                 ]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _may_have(group: pq.RowGroupMetaData, near: Mapping[str, Range]) -> bool:
+    for number in range(group.num_columns) if near else ():
+        column = group.column(number)
+        told = column.statistics
+        if column.path_in_schema in near and told is not None and told.has_min_max:
+            first, last = near[column.path_in_schema]
+            if told.max < first or last < told.min:
+                return False
+    return True

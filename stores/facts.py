@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -13,18 +14,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from stores.partitioned import PartitionedFiles
 from stores.storage import Storage
 from transforms.fact_arrays import CLOCK_COLUMNS, ValueTypes, entities_with_facts, facts_on_clocks, value_types
+from transforms.fact_layers import merged
 from transforms.fact_sql import sorted_by
 from transforms.feature_group import Stream
 from transforms.kernel import Facts
+from transforms.recent_facts import recent
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_ROWS_WAITING = 1_000_000  # of all buckets together; some 200 MB
+_ROWS_WAITING = 750_000  # of all buckets together, and as many recent ones; some 150 MB each
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Layer:
     """Facts made from the curated versions `curated`; a base holds everything, a later layer what came or changed since.
 
     `files`: of each bucket. `replaced`: a file with the keys whose facts in earlier layers no longer stand, or None.
+    `recent`: of each bucket once more, if there are any, the facts that windows look at which don't begin before `recent_from`
+    (microseconds since 1970 UTC); see `transforms.recent_facts`.
     """
 
     number: int
@@ -40,6 +46,8 @@ class Layer:
     curated: Mapping[str, int]
     files: Mapping[str, Sequence[str]]
     replaced: str | None
+    recent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    recent_from: int | None = None
 
 
 class FactTable:
@@ -71,23 +79,21 @@ class FactTable:
         bucket_bits: int,
         curated: Mapping[str, int],
         replaced: DataFrame | pa.Table | None = None,
+        recent_from: int | None = None,
     ) -> Layer:
         """Write a layer and then its manifest, which makes it count.
 
         `facts`: with their `bucket`; of Arrow tables, each sorted by it, and the facts of a bucket in all of them as `sorted_by`
-        says. `replaced`: rows with `key`, or None.
+        says. `replaced`: rows with `key`, or None. `recent_from`: of Arrow tables the recent facts are written once more.
         """
         folder = f"{self.path}/layer-{number:06d}"
         self.storage.delete_folder(folder)  # of a run that died
         if isinstance(facts, Iterator):
-            self._write(facts, f"{folder}/facts")
+            self._write(facts, folder, recent_from)
         else:
             self._write_by_spark(facts, bucket_bits, f"{folder}/facts")
-        files: dict[str, list[str]] = {}
-        for file in self.storage.list(f"{folder}/facts"):
-            if file.path.endswith(".parquet"):
-                bucket = file.path.split("/bucket=")[1].split("/")[0]
-                files.setdefault(bucket, []).append(file.path)
+            recent_from = None
+        files, recent_files = self._files(f"{folder}/facts"), self._files(f"{folder}/recent")
         replaced_path = None
         if replaced is not None:
             replaced_path = f"{folder}/replaced"
@@ -95,7 +101,7 @@ class FactTable:
                 self._write_file(replaced, f"{replaced_path}/part-00000.parquet")
             else:
                 replaced.coalesce(1).write.mode("overwrite").parquet(self.storage.uri(replaced_path))
-        layer = Layer(number, base, bucket_bits, dict(curated), files, replaced_path)
+        layer = Layer(number, base, bucket_bits, dict(curated), files, replaced_path, recent_files, recent_from)
         self.storage.write(f"{self.path}/manifests/{number:06d}.json", json.dumps(asdict(layer), indent=1).encode())
         if base:
             self._drop_before(number)
@@ -106,23 +112,38 @@ class FactTable:
         in_order = shuffled.sortWithinPartitions("bucket", *sorted_by(self.key_columns))
         in_order.write.mode("overwrite").partitionBy("bucket").option("compression", "zstd").parquet(self.storage.uri(folder))
 
-    def _write(self, facts: Iterable[pa.Table], folder: str) -> None:
+    def _write(self, facts: Iterable[pa.Table], folder: str, recent_from: int | None) -> None:
         """The files that Spark would have written: one of each bucket that has facts, its number in the folder's name."""
-        path_of = f"{folder}/bucket={{}}/part-00000.parquet".format
-        # No dictionaries of what differs from fact to fact: files are smaller without, and read in two thirds of the time.
         values = [name for types in value_types(self.stream).values() for name in types]
-        repeated = [*CLOCK_COLUMNS, *values, *self.key_columns[1:]]
         with ExitStack() as stack:
-            files = PartitionedFiles(
-                self.storage, path_of, stack, waiting=_ROWS_WAITING, dictionaries=[name for name in repeated if name != "at"]
-            )
+            whole, others = (self._bucket_files(f"{folder}/{kind}", stack, values) for kind in ("facts", "recent"))
             for some in facts:
-                buckets = some["bucket"].to_numpy()
-                kept = some.drop_columns(["bucket"])
-                starts = np.flatnonzero(np.diff(buckets, prepend=-1))
-                for start, end in pairwise([*starts, len(buckets)]):
-                    files.add(str(buckets[start]), kept.slice(start, end - start))
-            files.close()
+                _add_by_bucket(whole, some)
+                if recent_from is not None:
+                    _add_by_bucket(others, recent(some, recent_from, values))
+            whole.flush()
+            others.flush()
+
+    def _bucket_files(self, folder: str, stack: ExitStack, values: Sequence[str]) -> PartitionedFiles:
+        # No dictionaries of what differs from fact to fact: files are smaller without, and read in two thirds of the time.
+        repeated = [*CLOCK_COLUMNS, *values, *self.key_columns[1:]]
+        return PartitionedFiles(
+            self.storage,
+            f"{folder}/bucket={{}}/part-00000.parquet".format,
+            stack,
+            waiting=_ROWS_WAITING,
+            dictionaries=[name for name in repeated if name != "at"],
+            compression="lz4",  # read every night, and in three fifths of the time that zstd takes
+        )
+
+    def _files(self, folder: str) -> dict[str, list[str]]:
+        """Of each bucket."""
+        files: dict[str, list[str]] = {}
+        for file in self.storage.list(folder):
+            if file.path.endswith(".parquet"):
+                bucket = file.path.split("/bucket=")[1].split("/")[0]
+                files.setdefault(bucket, []).append(file.path)
+        return files
 
     def _write_file(self, table: pa.Table, path: str) -> None:
         with self.storage.open_output(path) as stream:
@@ -138,6 +159,54 @@ class FactTable:
                 self.storage.delete(file.path)
 
 
+def _add_by_bucket(files: PartitionedFiles, facts: pa.Table) -> None:
+    buckets = facts["bucket"].to_numpy()
+    kept = facts.drop_columns(["bucket"])
+    starts = np.flatnonzero(np.diff(buckets, prepend=-1))
+    for start, end in pairwise([*starts, len(buckets)]):
+        files.add(str(buckets[start]), kept.slice(start, end - start))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one layer holds of a bucket, less the facts whose keys are `gone`."""
+
+    reader: BucketReader
+    paths: Sequence[str]
+    gone: Sequence[pa.Array]
+
+    def read(self, columns: Sequence[str], rows: pa.Array | None = None) -> pa.Table:
+        """Columns of all facts that stand, or of `rows` among them."""
+        table = self._read(columns)
+        wanted = self._kept if rows is None or self._kept is None else self._kept.take(rows)
+        wanted = rows if wanted is None else wanted
+        return table if wanted is None else table.unify_dictionaries().combine_chunks().take(wanted)
+
+    def loses_any_before(self, moment: int) -> bool:
+        """Whether any of the facts that are gone happened before."""
+        return bool(self._is_gone is not None and (self._is_gone & (self._read(["at"])["at"].to_numpy() < moment)).any())
+
+    @cached_property
+    def _kept(self) -> pa.Array | None:
+        return None if self._is_gone is None or not self._is_gone.any() else pa.array(np.flatnonzero(~self._is_gone))
+
+    @cached_property
+    def _is_gone(self) -> NDArray[np.bool_] | None:
+        if not any(len(keys) for keys in self.gone):
+            return None
+        keys = self._read(["key"])["key"]
+        found: NDArray[np.bool_] = pc.is_in(keys, value_set=pa.chunked_array(self.gone, pa.int64())).to_numpy()
+        return found
+
+    def _read(self, columns: Sequence[str]) -> pa.Table:
+        tables = []
+        for path in self.paths:
+            with self.reader.storage.open_input(path) as stream:
+                encoded = self.reader.texts
+                tables.append(pq.read_table(stream, columns=list(columns), use_threads=False, read_dictionary=encoded))
+        return pa.concat_tables(tables, promote_options="default")
+
+
 @dataclass(frozen=True)
 class BucketReader:
     """What a worker needs to read one bucket of a stream; pickles."""
@@ -151,30 +220,48 @@ class BucketReader:
     def of(cls, table: FactTable, layers: Sequence[Layer]) -> BucketReader:
         return cls(table.storage, tuple(layers), value_types(table.stream), tuple(table.key_columns))
 
-    def read(self, bucket: int) -> pa.Table | None:
-        """All facts of a bucket that stand, sorted by clock, entity, at, known time and key; None where there are none."""
-        layered = len(self.layers) > 1
-        values = {name for types in self.value_types.values() for name in types}
-        columns = [*CLOCK_COLUMNS, *sorted(values)]
-        columns += ["known", "key", *self.key_columns] if layered else []
-        # Sorting takes texts as they are; else they come as places in a dictionary, for half the time.
-        texts = [name for types in self.value_types.values() for name, type_ in types.items() if type_ == "string"]
-        encoded = None if layered else ["clock", "entity", *texts]
-        parts: list[pa.Table] = []
-        for layer in self.layers:
-            if layer.replaced and parts:
-                gone = self._replaced(layer.replaced)
-                if len(gone):
-                    parts = [part.filter(pc.invert(pc.is_in(part["key"], value_set=gone))) for part in parts]
-            for path in layer.files.get(str(bucket), ()):
-                with self.storage.open_input(path) as stream:
-                    parts.append(pq.read_table(stream, columns=columns, use_threads=False, read_dictionary=encoded))
+    def read(self, bucket: int, *, since: int | None = None) -> pa.Table | None:
+        """All facts of a bucket that stand, sorted by clock, entity, at, known time and key; None where there are none.
+
+        `since`: no window begins earlier, in microseconds since 1970 UTC; facts that none looks at may be missing.
+        """
+        parts = self._parts(str(bucket), since)
         if not parts:
             return None
-        table = pa.concat_tables(parts, promote_options="default")
-        if layered:
-            table = table.sort_by([(name, "ascending") for name in sorted_by(self.key_columns)])
-        return table
+        first = parts[0].read(self.columns)
+        if len(parts) == 1:
+            return first
+        order = sorted_by(self.key_columns)
+        whole = list(dict.fromkeys([*self.columns, *order]))
+        later = pa.concat_tables([part.read(whole) for part in parts[1:]], promote_options="default")
+        return merged(first, later, lambda rows: parts[0].read(whole, rows), order)
+
+    def _parts(self, bucket: str, since: int | None) -> list[_Part]:
+        parts = list[_Part]()
+        gone = list[pa.Array]()
+        for layer in reversed(self.layers):
+            if bucket in layer.files:
+                parts.append(self._part(layer, bucket, since, tuple(gone)))
+            if layer.replaced and layer is not self.layers[0]:
+                gone.append(self._replaced(layer.replaced))
+        return parts[::-1]
+
+    def _part(self, layer: Layer, bucket: str, since: int | None, gone: Sequence[pa.Array]) -> _Part:
+        if since is not None and layer.recent_from is not None and since >= layer.recent_from and bucket in layer.recent:
+            part = _Part(self, layer.recent[bucket], gone)
+            if not part.loses_any_before(layer.recent_from):  # else it may tell of a history no more that there still is
+                return part
+        return _Part(self, layer.files[bucket], gone)
+
+    @property
+    def columns(self) -> list[str]:
+        return [*CLOCK_COLUMNS, *sorted({name for types in self.value_types.values() for name in types})]
+
+    @property
+    def texts(self) -> list[str]:
+        """The columns that come as places in a dictionary, for half the time."""
+        values = [name for types in self.value_types.values() for name, type_ in types.items() if type_ == "string"]
+        return ["clock", "entity", *values]
 
     def _replaced(self, path: str) -> pa.Array:
         keys = []

@@ -65,9 +65,13 @@ def answer_from_files(
     bucket_bits: int = 1,
     later: Sequence[Rows] = (),
 ) -> Answers:
-    """The same from facts at rest, in buckets. `later`: rows that come in layers of their own, in order."""
+    """The same from facts at rest, in buckets. `later`: rows that come in layers of their own, in order.
+
+    As many facts as may be are not recent: all that no window of the days looks at.
+    """
     compiled = compile_groups(Catalogue(dict(sources), {group.name: group}), zone)
     storage = LocalStorage(folder)
+    since = BucketTask(storage, zone, (compiled.groups[group.name],), {group.name: dict.fromkeys(days, "v")}, {}).since
     readers = {}
     for name in compiled.groups[group.name].streams:
         stream = compiled.streams[name]
@@ -75,7 +79,7 @@ def answer_from_files(
         tables = {s: curated_table(sources[s], rows.get(s, ()), run="r0") for s in stream.sources}
         with duckdb.connect() as connection, duckdb.tables_of(tables, connection) as named:
             facts = in_bucket_order(duckdb.prepare_in_slices(stream, named, sources, connection), bucket_bits)
-            table.add(facts, number=0, base=True, bucket_bits=bucket_bits, curated={})
+            table.add(facts, number=0, base=True, bucket_bits=bucket_bits, curated={}, recent_from=since[name])
         for number, more in enumerate(later, start=1):
             run = f"r{number}"
             new = {s: curated_table(sources[s], more.get(s, ()), run=run) for s in stream.sources}

@@ -90,7 +90,7 @@ class _Shared:
         self.zone = zone
         one_day = len(np.unique(queries.cut_off)) == 1  # of many days, all together look at nearly everything
         self._at_once = int(queries.cut_off[0]) if one_day else None
-        self._since = _since(groups, queries, zone) if one_day else {}
+        self._since = first_moments(groups, queries, zone) if one_day else {}
         self._windows = _windows_to_the_end(groups) if one_day else {}
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._in_windows: dict[tuple[str, str], Timeline] = {}
@@ -208,8 +208,11 @@ def _any_fact(facts: Facts, value: str, cut_off: int, queries: Queries) -> Mask:
     return there[queries.entity]
 
 
-def _since(groups: Sequence[CompiledGroup], queries: Queries, zone: str) -> dict[tuple[str, str], int]:
-    """By stream and clock, where the first of all windows begins; the beginning of time where operations look back before it."""
+def first_moments(groups: Sequence[CompiledGroup], queries: Queries, zone: str) -> dict[tuple[str, str], int]:
+    """By stream and clock, where the first of all windows begins; the beginning of time where operations look back before it.
+
+    `queries`: all of the same day.
+    """
     windows = {
         (item.stream, item.clock, LIFETIME if item.operation.looks_back or item.window.kind == "since" else item.window, item.lag)
         for group in groups

@@ -90,7 +90,7 @@ def prepare_in_slices(
         yield from _batches(connection, sql, stream, sources)
         return
     made = f"etr_facts_{next(_numbers)}"
-    own = [member.source for member in stream.members] or [stream.source]
+    own = stream.own_sources
     try:
         for number in range(slices):
             with _slice(connection, tables, own, sources, number, slices) as some:

@@ -10,6 +10,7 @@ import pytest
 
 from conf.catalogue import Catalogue, load_catalogue
 from conf.specs import FeatureGroup
+from stores.facts import _Part
 from tests.engine import Answers, answer_from_files, small_answer
 from tests.histories import DAYS, History, batch, with_another_future
 from tests.oracle import answer, disagreements
@@ -86,16 +87,47 @@ SMALL = FeatureGroup.model_validate(
 )
 
 
-def test_the_same_rows_by_every_path(tmp_path):
-    """In memory or from files, a day alone or among others, one bucket or eight, all at once or in layers that amend the first."""
+WINDOWED = FeatureGroup.model_validate(
+    {
+        "name": "windowed",
+        "record_identifier": "customer_id",
+        "spine": "instalments",
+        "inputs": [
+            {
+                "source": "instalments",
+                "aggregates": [
+                    {"name": "due", "op": "sum", "of": "due_amount", "windows": ["2d", "30d"]},
+                    {"name": "number", "op": "last", "of": "number", "at": "due_date", "windows": ["7d"]},
+                ],
+            },
+            {
+                "source": "statements",
+                "entity": {"customer_id": "via accounts"},
+                "aggregates": [{"name": "trend", "op": "slope", "of": "balance", "windows": ["30d"]}],
+            },
+        ],
+    }
+)
+"""Of which only recent facts are read."""
+
+
+@pytest.mark.parametrize("group", [SMALL, WINDOWED], ids=lambda group: group.name)
+def test_the_same_rows_by_every_path(tmp_path, monkeypatch, group):
+    """In memory or from files, a day alone or among others, one bucket or eight, all at once or in layers that amend the first.
+
+    Of facts that no window looks at files tell enough to know who has a history, also when later layers replace some of them.
+    """
+    lost: list[bool] = []
+    loses = _Part.loses_any_before
+    monkeypatch.setattr(_Part, "loses_any_before", lambda part, moment: (lost.append(loses(part, moment)), lost[-1])[1])
     as_of, zone = DAYS[0]
-    rows, _ = batch(CATALOGUE.sources, SMALL, as_of=as_of, zone=zone, cases=25, seed=2)
+    rows, _ = batch(CATALOGUE.sources, group, as_of=as_of, zone=zone, cases=25, seed=2)
     sources = {name: CATALOGUE.sources[name] for name in rows}
     days = [as_of - DAY, as_of]
-    together = answer_from_files(SMALL, sources, rows, days=days, folder=tmp_path / "a", zone=zone, bucket_bits=3)
-    alone = answer_from_files(SMALL, sources, rows, days=[as_of], folder=tmp_path / "b", zone=zone, bucket_bits=0)
+    together = answer_from_files(group, sources, rows, days=days, folder=tmp_path / "a", zone=zone, bucket_bits=3)
+    alone = answer_from_files(group, sources, rows, days=[as_of], folder=tmp_path / "b", zone=zone, bucket_bits=0)
     assert disagreements(together[as_of], alone[as_of], tolerance=0) == []
-    small = small_answer(SMALL, sources, rows, days=days, zone=zone)
+    small = small_answer(group, sources, rows, days=days, zone=zone)
     assert disagreements(together[as_of], small[as_of], tolerance=0) == []
     assert len({str(values) for values in alone[as_of].values()}) > 20
     chance = random.Random(3)
@@ -103,9 +135,12 @@ def test_the_same_rows_by_every_path(tmp_path):
     for name, some in rows.items():
         for row in some:
             chance.choice(parts)[name].append(row)
-    layered = answer_from_files(SMALL, sources, parts[0], days=days, folder=tmp_path / "c", zone=zone, later=parts[1:])
+    lost.clear()
+    layered = answer_from_files(group, sources, parts[0], days=days, folder=tmp_path / "c", zone=zone, later=parts[1:])
     for day in days:
         assert disagreements(together[day], layered[day], tolerance=0) == []
+    if group is WINDOWED:
+        assert set(lost) == {True, False}
 
 
 def test_what_happens_or_is_known_after_the_cut_off_changes_nothing():

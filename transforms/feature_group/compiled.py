@@ -100,10 +100,18 @@ class Stream:
     members: tuple[Member, ...] = ()  # of a union
 
     @property
+    def own_sources(self) -> tuple[str, ...]:
+        """Those of whose rows its facts are, the members of a union."""
+        return tuple(member.source for member in self.members) or (self.source,)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Every source that its facts are made from."""
-        own = [member.source for member in self.members] or [self.source]
-        named = [*own, self.parent.source if self.parent else None, self.settlement.source if self.settlement else None]
+        named = [
+            *self.own_sources,
+            self.parent.source if self.parent else None,
+            self.settlement.source if self.settlement else None,
+        ]
         return tuple(dict.fromkeys(name for name in named if name))
 
 
