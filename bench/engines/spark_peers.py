@@ -32,12 +32,14 @@ class SparkPeer(RawPeer):
 
     def open(self) -> None:
         import os
+        import sys
 
         from pyspark.sql import SparkSession
 
         from jobs.java import find_java_home
 
         os.environ["JAVA_HOME"] = str(find_java_home())
+        os.environ["PYSPARK_PYTHON"] = sys.executable
         builder = SparkSession.builder.master("local[*]").appName("bench")
         for key, value in _SETTINGS.items():
             builder = builder.config(key, value)
@@ -131,11 +133,10 @@ class OnePassSpark(SparkPeer):
         held = {
             f"{name}_{window}": F.expr(f"{sql} filter (where {_and(where)}age < {window})")
             for window in WINDOWS
-            for name, (sql, where) in _HELD.items()
+            for name, (sql, where) in HELD.items()
         }
         sums = events.groupBy(ENTITY).agg(*(told.alias(name) for name, told in held.items()))
-        answers = [told.alias(column(name, window)) for window in WINDOWS for name, told in _answers(window).items()]
-        self._finish(sums.select(ENTITY, F.lit(str(day)).alias("as_of"), *answers), "as_of", rows)
+        self._finish(sums.select(ENTITY, F.lit(str(day)).alias("as_of"), *answers()), "as_of", rows)
 
     def labels(self, labels: Path, rows: Path | None = None) -> None:
         """Joined on the entity, then the same conditional aggregates a label."""
@@ -151,12 +152,11 @@ class OnePassSpark(SparkPeer):
         held = {
             f"{name}_{window}": F.expr(f"{sql} filter (where {_and(where)}age < {window})")
             for window in WINDOWS
-            for name, (sql, where) in _HELD.items()
+            for name, (sql, where) in HELD.items()
         }
         inside = inside.withColumn("day", LONGEST - F.col("age"))
         sums = inside.groupBy(ENTITY, "label_time").agg(*(told.alias(name) for name, told in held.items()))
-        answers = [told.alias(column(name, window)) for window in WINDOWS for name, told in _answers(window).items()]
-        self._finish(sums.select(ENTITY, "label_time", *answers), "label_time", rows)
+        self._finish(sums.select(ENTITY, "label_time", *answers()), "label_time", rows)
 
     def _with_bit(self, events: DataFrame) -> DataFrame:
         """Each provider's bit of a mask."""
@@ -171,7 +171,7 @@ class OnePassSpark(SparkPeer):
 
 
 _COUNTS = ("event_count", "amount_sum", "provider_count", "late_amount_sum")
-_HELD = {
+HELD = {
     "n": ("count(1)", ""),
     "s": ("sum(amount)", ""),
     "q": ("sum(amount * amount)", ""),
@@ -191,6 +191,11 @@ _HELD = {
 
 def _and(where: str) -> str:
     return f"{where} and " if where else ""
+
+
+def answers() -> list[Column]:
+    """The columns, from what is held of each window."""
+    return [told.alias(column(name, window)) for window in WINDOWS for name, told in _answers(window).items()]
 
 
 def _answers(window: int) -> dict[str, Column]:
