@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.engines import PEERS, make
+from bench.engines import PEERS, PEERS_FOR_LABELS, make
 from bench.race import Ratio
 
 _PACKAGES = ("pyspark", "duckdb", "polars", "numpy", "pyarrow", "deltalake")
@@ -72,7 +72,7 @@ def page(results: Mapping[str, Any], order: Sequence[str]) -> str:
         "",
         "## The peers",
         "",
-        *[f"- **{name}**: {_tuning(name)}" for name in PEERS],
+        *[f"- **{name}**: {_tuning(name)}" for name in (*PEERS, *PEERS_FOR_LABELS)],
         "",
         "Compared before anything was timed:",
         "",

@@ -18,10 +18,13 @@ _CLASSES: Mapping[str, str] = {
     "naive PySpark": "bench.engines.spark_peers:NaiveSpark",
     "one-pass PySpark": "bench.engines.spark_peers:OnePassSpark",
     "DuckDB": "bench.engines.duckdb_peer:DuckDB",
+    "union and sort PySpark": "bench.engines.union_sort_spark:UnionSortSpark",
     "Polars, filters": "bench.engines.polars_peers:PolarsFilters",
     "Polars, zero-filled": "bench.engines.polars_peers:PolarsZeroFilled",
 }
-PEERS = tuple(name for name in _CLASSES if name not in (OURS, JOBS))
+PEERS_FOR_LABELS = ("union and sort PySpark",)
+"""Peers that are asked for labels only."""
+PEERS = tuple(name for name in _CLASSES if name not in (OURS, JOBS, *PEERS_FOR_LABELS))
 NEEDED = {name: "polars" for name in PEERS if name.startswith("Polars")}
 """What has to be installed for some of them."""
 
