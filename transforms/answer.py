@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from conf.windows import Window
 from transforms import arrow
 from transforms.asked import Asked, answer_each
-from transforms.calendar import BEGINNING, NEVER_DAY, Days, iso_utc, window_bounds
+from transforms.calendar import BEGINNING, NEVER_DAY, Days, window_bounds
 from transforms.daily import answer_dailies, same_points
 from transforms.derived import derive
 from transforms.feature_group import LIFETIME, AnyGroup, Clock, Column, CompiledGroup, DailyColumn, WindowColumn
@@ -271,7 +271,7 @@ def _table(group: CompiledGroup, shared: _Shared, entities: pa.Array) -> pa.Tabl
     moments, place_of = np.unique(queries.cut_off, return_inverse=True)
     arrays = {
         group.entity: entities.take(pa.array(queries.entity)),
-        "event_time": pa.array([iso_utc(moment) for moment in moments], pa.string()).take(pa.array(place_of)),
+        "event_time": arrow.utc_texts(moments).take(pa.array(place_of)),
         "time_zone": pa.repeat(shared.zone, len(queries)),
         "has_history": row["has_history"],
     }

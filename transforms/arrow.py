@@ -50,6 +50,16 @@ def to_arrow(answer: Answer, type_: ColumnType, words: Sequence[str] | pa.Array 
             return pa.array(answer.data.astype(np.int64), mask=absent)
 
 
+def utc_texts(instants: NDArray[np.int64]) -> pa.Array:
+    """Microseconds since 1970 UTC as `calendar.iso_utc` writes them."""
+    seconds, fraction = np.divmod(instants, 1_000_000)
+    whole = pa.array(np.datetime_as_string(seconds.astype("datetime64[s]")), pa.string())
+    if fraction.any():
+        digits = pc.utf8_lpad(pa.array(fraction).cast(pa.string()), width=6, padding="0")
+        whole = pc.if_else(pa.array(fraction == 0), whole, pc.binary_join_element_wise(whole, digits, "."))
+    return pc.binary_join_element_wise(whole, "Z", "")
+
+
 def from_arrow(column: pa.Array, type_: ColumnType) -> Values:
     """A column of that type in the kernel's units. Money beyond 64 bits of cents is null."""
     present = column.is_valid().to_numpy(zero_copy_only=False)

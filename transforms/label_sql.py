@@ -1,4 +1,4 @@
-"""How the text of a labels file is typed and judged: DuckDB SQL over a batch of rows."""
+"""How the rows of a labels file are typed and judged, as `conform` does with a source's: DuckDB SQL over a batch of rows."""
 
 from __future__ import annotations
 
@@ -7,25 +7,15 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from conf.expressions.values import duckdb_name as quoted
+from conf.expressions.values import duckdb_text as text
 from conf.specs import ColumnType
 from transforms.arrow import arrow_type
+from transforms.text_values import EXAMPLES, in_utc, read, without_space
+from transforms.typed_values import take_over, without_nan
 
-_SPACE = " \t\r\n\u00a0"
 _SHOWN = 60
 _YEARS = (1900, 2200)
-_TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?"
-_OFFSET = "(Z|[+-](0[0-9]|1[0-8])(:?[0-5][0-9])?)"
-_TIME = f"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([T ]{_TIME_OF_DAY} ?{_OFFSET}?)?"
-_NUMBER = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?"
-_EXAMPLES: Mapping[ColumnType, str] = {
-    "string": "text",
-    "integer": "a whole number such as 12",
-    "number": "a number such as 0.25",
-    "money": "an amount such as 1234.50, below 10^16",
-    "boolean": "true or false",
-    "date": "a date such as 2025-09-30",
-    "timestamp": "a date and time such as 2025-09-30T16:00:00Z",
-}
 _TIME_EXAMPLE = "a time such as 2025-09-30T16:00:00Z, or a date"
 
 
@@ -66,118 +56,101 @@ def label_schema(own: Iterable[tuple[str, ColumnType]]) -> pa.Schema:
     return pa.schema([*key, *((name, arrow_type(type_, decimal_digits=18)) for name, type_ in own)])
 
 
-def label_sql(columns: LabelColumns) -> str:
-    """DuckDB SQL over the table `raw`: text columns by their names in the file, `_line`, `_unreadable` and `_raw`.
+def label_sql(columns: LabelColumns, found: pa.Schema) -> str:
+    """DuckDB SQL over the table `raw`: the columns `found`, as text or values, `_line`, `_unreadable` and `_raw`.
 
-    Adds `_entity` (text), `_local_<n>` and `_offset_<n>` of each time, `_typed_<n>` of every other column, numbered from 0 (the
-    entity) and 1 (the time) in the order of `names`; `_reasons`: a list of rule and reason; `_row`: JSON of what was read.
+    Adds `_typed_<n>` of every column, numbered from 0 (the entity) and 1 (the time) in the order of `names`, instants in UTC;
+    `_entity` (text); `_breaks`: whether the row is no label; of those that aren't, `_reasons`: a list of rule and reason, and
+    `_row`: JSON of what was read.
     """
     names = columns.names
     types: list[ColumnType] = [columns.entity_type, "timestamp", *columns.own.values()]
-    nulls = ", ".join(_literal(value) for value in columns.null_values)
-    cleaned = [_cleaned(name, nulls, f"_text_{number}") for number, name in enumerate(names)]
-    typed = [part for number, type_ in enumerate(types) for part in _typed(number, type_)]
-    reasons = ", ".join(_reasons(columns))
+    said = [_said(name, type_, columns, found) for name, type_ in zip(names, types, strict=True)]
+    typed = [_typed(number, type_, columns, found.field(names[number]).type) for number, type_ in enumerate(types)]
+    checks = list(_checks(columns))
+    broken = " or ".join(f"({check.condition})" for check in checks)
+    reasons = ", ".join(f"case when {check.condition} then {_reason(check.rule, check.reason)} end" for check in checks)
     shown = names if columns.hmac_key is None else names[1:]
-    fields = ", ".join(f"{_quoted(name)} := {_quoted(name)}" for name in shown)
+    fields = ", ".join(f"{quoted(name)} := {_in_words(quoted(name))}" for name in shown)
     unreadable = "cast(to_json(struct_pack(_raw := _raw)) as varchar)" if columns.hmac_key is None else "null"
     return f"""
-        with cleaned as (select *, {", ".join(cleaned)} from raw),
-        typed as (select *, {", ".join(typed)} from cleaned)
         select *,
             cast(_typed_0 as varchar) as _entity,
-            case when _unreadable is null then cast(to_json(struct_pack({fields})) as varchar) else {unreadable} end as _row,
-            list_filter(
-                case when _unreadable is null then [{reasons}] else [{_reason("unreadable", "_unreadable")}] end,
-                lambda reason: reason is not null
-            ) as _reasons
-        from typed
-    """
+            case
+                when _unreadable is not null then {unreadable}
+                when _breaks then cast(to_json(struct_pack({fields})) as varchar)
+            end as _row,
+            case
+                when _unreadable is not null then [{_reason("unreadable", "_unreadable")}]
+                when _breaks then list_filter([{reasons}], lambda reason: reason is not null)
+            end as _reasons
+        from (
+            select *, coalesce(_unreadable is not null or {broken}, false) as _breaks from (
+                select *, {_listed(typed, "typed")} from (select *, {_listed(said, "said")} from raw)
+            )
+        )"""
 
 
-def _reasons(columns: LabelColumns) -> Iterator[str]:
+def _listed(parts: Iterable[str], name: str) -> str:
+    return ", ".join(f"{part} as _{name}_{number}" for number, part in enumerate(parts))
+
+
+def _said(name: str, type_: ColumnType, columns: LabelColumns, found: pa.Schema) -> str:
+    """What the file says: text without white space around it; null where it is one of the null values."""
+    if not pa.types.is_string(found.field(name).type):
+        return without_nan(quoted(name), type_, columns.null_values)
+    nulls = ", ".join(map(text, columns.null_values))
+    value = without_space(quoted(name))
+    return f"case when {value} not in ({nulls}) then {value} end" if nulls else value
+
+
+def _typed(number: int, type_: ColumnType, columns: LabelColumns, kind: pa.DataType) -> str:
+    value, zone = f"_said_{number}", columns.zone
+    if not pa.types.is_string(kind):
+        return take_over(value, kind, type_, zone=zone)
+    if number != 1:
+        return read(value, type_, zone=zone)
+    midnight = in_utc(f"cast({read(value, 'date')} as timestamp)", zone)
+    return f"coalesce({read(value, type_, zone=zone)}, {midnight})"
+
+
+@dataclass(frozen=True)
+class _Check:
+    """A rule, the SQL that is true of a row that breaks it, and SQL for the words that say so."""
+
+    rule: str
+    condition: str
+    reason: str
+
+
+def _checks(columns: LabelColumns) -> Iterator[_Check]:
     for number, name in ((0, columns.entity), (1, columns.time)):
-        yield _check(f"_text_{number} is null", f"{name}.required", _literal(f"{name} is required and empty"))
+        yield _Check(f"{name}.required", f"_said_{number} is null", text(f"{name} is required and empty"))
     yield _type_check(0, columns.entity, columns.entity_type)
     yield _type_check(1, columns.time, "timestamp", _TIME_EXAMPLE)
-    year = "year(make_timestamp(_local_1))"
-    told = _said(columns.time, 1, f"lies outside {_YEARS[0]} to {_YEARS[1] - 1}")
-    yield _check(f"{year} < {_YEARS[0]} or {year} >= {_YEARS[1]}", f"{columns.time}.year", told)
+    year = f"year(timezone({text(columns.zone)}, timezone('UTC', _typed_1)))"
+    told = _told(columns.time, 1, f"lies outside {_YEARS[0]} to {_YEARS[1] - 1}")
+    yield _Check(f"{columns.time}.year", f"({year} < {_YEARS[0]} or {year} >= {_YEARS[1]})", told)
     for number, (name, type_) in enumerate(columns.own.items(), start=2):
         if name in columns.targets:
-            told = _literal(f"{name} is what is to be learned, and empty")
-            yield _check(f"_text_{number} is null", f"{name}.required", told)
+            told = text(f"{name} is what is to be learned, and empty")
+            yield _Check(f"{name}.required", f"_said_{number} is null", told)
         yield _type_check(number, name, type_)
 
 
-def _type_check(number: int, name: str, type_: ColumnType, example: str | None = None) -> str:
-    value = f"_local_{number}" if type_ == "timestamp" else f"_typed_{number}"
-    told = _said(name, number, f"is not {example or _EXAMPLES[type_]}")
-    return _check(f"_text_{number} is not null and {value} is null", f"{name}.type", told)
-
-
-def _check(condition: str, rule: str, reason: str) -> str:
-    return f"case when {condition} then {_reason(rule, reason)} end"
+def _type_check(number: int, name: str, type_: ColumnType, example: str | None = None) -> _Check:
+    told = _told(name, number, f"is not {example or EXAMPLES[type_]}")
+    return _Check(f"{name}.type", f"_said_{number} is not null and _typed_{number} is null", told)
 
 
 def _reason(rule: str, reason: str) -> str:
-    return f"struct_pack(rule := {_literal(rule)}, reason := {reason})"
+    return f"struct_pack(rule := {text(rule)}, reason := {reason})"
 
 
-def _said(name: str, number: int, what: str) -> str:
-    before, after = _literal(f"{name}: '"), _literal(f"' {what}")
-    return f"{before} || substr(_text_{number}, 1, {_SHOWN}) || {after}"
+def _told(name: str, number: int, what: str) -> str:
+    before, after = text(f"{name}: '"), text(f"' {what}")
+    return f"{before} || substr({_in_words(f'_said_{number}')}, 1, {_SHOWN}) || {after}"
 
 
-def _cleaned(name: str, nulls: str, as_name: str) -> str:
-    """The text without white space around it; null where it is one of the null values."""
-    text = f"trim({_quoted(name)}, {_literal(_SPACE)})"
-    return f"case when {text} not in ({nulls}) then {text} end as {as_name}" if nulls else f"{text} as {as_name}"
-
-
-def _typed(number: int, type_: ColumnType) -> Iterator[str]:
-    """As `conform` reads a source's columns: `_typed_<number>`, or of a time `_local_<number>` and `_offset_<number>`."""
-    text = f"_text_{number}"
-    if type_ == "timestamp":
-        yield from _time(text, number)
-        return
-    exact = f"try_cast(case when {_matches(text, _NUMBER)} then {text} end as decimal(38,18))"
-    double = f"try_cast(case when {_matches(text, _NUMBER)} then {text} end as double)"
-    is_day = _matches(text, "[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]00:00:00([.]0+)?)?")
-    sql: Mapping[ColumnType, str] = {
-        "string": text,
-        "integer": f"case when {exact} = floor({exact}) then try_cast({exact} as bigint) end",
-        "number": f"case when isfinite({double}) then {double} end",
-        "money": f"try_cast(round({exact}, 2) as decimal(18,2))",
-        "boolean": f"case when lower({text}) in ('true', '1', 'yes') then true"
-        f" when lower({text}) in ('false', '0', 'no') then false end",
-        "date": f"case when {is_day} then try_cast(substr({text}, 1, 10) as date) end",
-    }
-    yield f"{sql[type_]} as _typed_{number}"
-
-
-def _time(text: str, number: int) -> Iterator[str]:
-    """`_local`: microseconds of the time as it is written; `_offset`: minutes that it is ahead of UTC, null for a local one."""
-    is_time = _matches(text, _TIME)
-    clock = f"regexp_extract(substr({text}, 12), {_literal(f'^({_TIME_OF_DAY})')}, 1)"
-    exact = f"regexp_replace({clock}, '([.][0-9]{{6}})[0-9]+$', '\\1')"
-    with_seconds = f"case length({exact}) when 0 then '00:00:00' when 5 then {exact} || ':00' else {exact} end"
-    moment = f"try_cast(case when {is_time} then substr({text}, 1, 10) || ' ' || {with_seconds} end as timestamp)"
-    yield f"epoch_us({moment}) as _local_{number}"
-    offset = f"regexp_extract(substr({text}, 17), {_literal(f'{_OFFSET}$')}, 1)"
-    digits = f"replace(substr({offset}, 2), ':', '')"
-    minutes = f"cast(left({digits}, 2) as integer) * 60 + coalesce(try_cast(substr({digits}, 3) as integer), 0)"
-    signed = f"case left({offset}, 1) when 'Z' then 0 when '-' then -({minutes}) when '+' then {minutes} end"
-    yield f"case when {is_time} then {signed} end as _offset_{number}"
-
-
-def _matches(text: str, pattern: str) -> str:
-    return f"regexp_full_match({text}, {_literal(pattern)})"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _in_words(value: str) -> str:
+    return f"cast({value} as varchar)"

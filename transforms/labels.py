@@ -1,4 +1,4 @@
-"""A labels file's text to typed labels, and what is wrong with the rows that are refused. No Spark."""
+"""The rows of a labels file to typed labels, and what is wrong with the rows that are refused. No Spark."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from conf.database import open_duckdb
-from transforms.calendar import Instants, iso_utc, microseconds
+from transforms.calendar import iso_utc
 from transforms.label_sql import LabelColumns, label_sql
 
-_MINUTE = 60 * 1_000_000
-_QUARTER = 15 * _MINUTE  # offsets from UTC change at quarters of an hour
-_EPOCH = datetime(1970, 1, 1)
 _NAMED = 5
 
 
@@ -50,8 +45,8 @@ class LabelChecker:
 
     def __init__(self, columns: LabelColumns) -> None:
         self.columns = columns
-        self._sql = label_sql(columns)
         self._connection = open_duckdb(threads=1)
+        self._connection.execute("set TimeZone = 'UTC'")
 
     def __enter__(self) -> LabelChecker:
         return self
@@ -60,32 +55,22 @@ class LabelChecker:
         self._connection.close()
 
     def check(self, rows: pa.RecordBatch) -> CheckedLabels:
-        """Rows in: text columns by their names in the file, `_line`, and of an unreadable row `_unreadable` and `_raw`."""
+        """Rows in: columns by their names in the file, as text or as values for which `typed_values.is_value` holds, `_line`, and
+        of an unreadable row `_unreadable` and `_raw`."""
         self._connection.register("raw", pa.Table.from_batches([rows]))
-        judged = self._connection.sql(self._sql).to_arrow_table()
+        judged = self._connection.sql(label_sql(self.columns, rows.schema)).to_arrow_table()
         self._connection.unregister("raw")
-        bad = judged.filter(pc.greater(pc.list_value_length(judged["_reasons"]), 0))
-        good = judged.filter(pc.equal(pc.list_value_length(judged["_reasons"]), 0))
-        return CheckedLabels(self._labels(good), tuple(self._rejected(bad)))
+        good = judged.filter(pc.invert(judged["_breaks"]))
+        return CheckedLabels(self._labels(good), tuple(self._rejected(judged.filter(judged["_breaks"]))))
 
     def _labels(self, good: pa.Table) -> pa.Table:
         entity = good["_entity"].combine_chunks()
         if self.columns.hmac_key is not None:
             entity = pa.array([self._hashed(text) for text in entity.to_pylist()], pa.string())
-        arrays = {"_entity": entity, "_time": self._instants(good, 1), "_row": good["_line"]}
-        for number, (name, type_) in enumerate(self.columns.own.items(), start=2):
-            instants = self._instants(good, number) if type_ == "timestamp" else None
-            arrays[name] = good[f"_typed_{number}"] if instants is None else instants
+        arrays = {"_entity": entity, "_time": good["_typed_1"], "_row": good["_line"]}
+        arrays |= {name: good[f"_typed_{number}"] for number, name in enumerate(self.columns.own, start=2)}
         schema = self.columns.schema
         return pa.table({field.name: arrays[field.name].cast(field.type) for field in schema}, schema=schema)
-
-    def _instants(self, good: pa.Table, number: int) -> pa.Array:
-        local, offset = good[f"_local_{number}"].combine_chunks(), good[f"_offset_{number}"].combine_chunks()
-        written = pc.fill_null(local, 0).to_numpy()
-        fixed = written - pc.fill_null(offset, 0).to_numpy().astype(np.int64) * _MINUTE
-        there = offset.is_valid().to_numpy(zero_copy_only=False)
-        instants = np.where(there, fixed, utc_of_local(written, self.columns.zone))
-        return pa.array(instants, mask=local.is_null().to_numpy(zero_copy_only=False))
 
     def _hashed(self, text: str) -> str:
         assert self.columns.hmac_key is not None
@@ -99,15 +84,6 @@ class LabelChecker:
             yield RejectedLabel(
                 row["_line"], key, tuple(one["rule"] for one in told), tuple(one["reason"] for one in told), row["_row"]
             )
-
-
-def utc_of_local(local: Instants, zone: str) -> Instants:
-    """Local times in microseconds as instants. An hour that comes twice is the first; one that is skipped, as if it weren't."""
-    quarters, place = np.unique(local // _QUARTER, return_inverse=True)
-    info = ZoneInfo(zone)
-    moments = [(_EPOCH + timedelta(microseconds=int(quarter) * _QUARTER)).replace(tzinfo=info) for quarter in quarters]
-    found: Instants = np.array([microseconds(moment) for moment in moments], dtype=np.int64)[place] + local % _QUARTER
-    return found
 
 
 # ---- the same label twice

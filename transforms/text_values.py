@@ -20,6 +20,7 @@ EXAMPLES: dict[ColumnType, str] = {
 _NUMBER = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?"
 _DAY = f"{YEAR}-[0-9]{{2}}-[0-9]{{2}}"
 _LOCAL = f"{_DAY}[T ]([01][0-9]|2[0-3]):[0-9]{{2}}(:[0-9]{{2}}([.][0-9]{{1,9}})?)?"
+_OFFSET = "[+-](0[0-9]|1[0-8])(:?[0-5][0-9])?"
 _SPACE = " \t\r\n\u00a0"
 
 
@@ -91,7 +92,7 @@ def _timestamp(text: str, zone: str) -> str:
     return (
         f"case when suffix({text}, 'Z') then if({_fits(without_z, _LOCAL)}, try_cast({without_z} as timestamp), null) "
         f"when {_fits(text, _LOCAL)} then {in_utc(f'try_cast({text} as timestamp)', zone)} "
-        f"when {_fits(text, f'{_LOCAL} ?[+-][0-9]{{2}}(:?[0-9]{{2}})?')} then {at_offset} end"
+        f"when {_fits(text, f'{_LOCAL} ?{_OFFSET}')} then {at_offset} end"
     )
 
 

@@ -101,6 +101,35 @@ def test_types():
     ]
 
 
+def test_values_of_their_own_types():
+    """As a Parquet file has them: the same as their texts; a time without a zone is local."""
+    types = {"i": "integer", "n": "number", "d": "date", "t": "timestamp"}
+    columns = replace(COLUMNS, targets={"bad": "boolean"}, carry=types, entity_type="integer")
+    moment = datetime(2025, 6, 30, 10)
+    arrays = {
+        "customer_id": pa.array([7, 7, None]),
+        "time": pa.array([moment, datetime(2200, 1, 1), moment], pa.timestamp("us")),
+        "bad": pa.array([True, False, None]),
+        "i": pa.array([-3, None, None], pa.int32()),
+        "n": pa.array([0.5, float("inf"), None]),
+        "d": pa.array([date(2024, 2, 29), None, None]),
+        "t": pa.array([moment, None, None], pa.timestamp("us", "UTC")),
+        "_line": pa.array([1, 2, 3]),
+        "_unreadable": pa.nulls(3, pa.string()),
+        "_raw": pa.nulls(3, pa.string()),
+    }
+    with LabelChecker(columns) as checker:
+        found = checker.check(pa.RecordBatch.from_pydict(arrays))
+    [label] = found.labels.to_pylist()
+    assert (label["_entity"], iso_utc(label["_time"])) == ("7", "2025-06-30T02:00:00Z")
+    told = tuple(label[name] for name in ("bad", *types))
+    assert told == (True, -3, 0.5, date(2024, 2, 29), moment.replace(tzinfo=UTC))
+    assert [one.rules for one in found.rejected] == [("time.year", "n.type"), ("customer_id.required", "bad.required")]
+    assert found.rejected[0].reasons == (
+        "time: '2200-01-01 00:00:00' lies outside 1900 to 2199", "n: 'inf' is not a number such as 0.25",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("row", "rules", "reasons", "key"),
     [
