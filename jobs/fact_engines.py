@@ -111,14 +111,14 @@ class ByDuckDB:
             keys = affected_keys(stream, tables, sources, new_runs, connection)
             with of_keys(stream, tables, sources, keys, connection) as own:
                 facts = prepare_in_slices(stream, own, sources, connection, linked_only=True)
-                yield in_bucket_order(facts, bits), keys.filter(keys["_known_before"]).select(["key"])
+                yield by_bucket(facts, bits), keys.filter(keys["_known_before"]).select(["key"])
 
     @contextmanager
     def _prepared(self, stream: Stream, bits: int, runs: NewRuns | None = None) -> Iterator[Facts]:
         sources = self.compiled.sources
         rows, once = self._rows(stream, runs), reads_once(stream, sources)
         with self._connection() as connection, tables_of(rows, connection, read_once=once) as tables:
-            yield in_bucket_order(prepare_in_slices(stream, tables, sources, connection), bits)
+            yield by_bucket(prepare_in_slices(stream, tables, sources, connection), bits)
 
     def _rows(self, stream: Stream, runs: NewRuns | None = None) -> dict[str, pa.RecordBatchReader]:
         """The curated rows, or those that some runs took in."""
@@ -140,7 +140,7 @@ class ByDuckDB:
             yield connection
 
 
-def in_bucket_order(facts: Iterable[pa.RecordBatch], bits: int) -> Iterator[pa.Table]:
-    """Batches that are in order, each with its `bucket` and sorted by that first."""
+def by_bucket(facts: Iterable[pa.RecordBatch], bits: int) -> Iterator[pa.Table]:
+    """Batches, each with its `bucket` and sorted by it."""
     for batch in facts:
         yield in_buckets(pa.Table.from_batches([batch]), bits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pyarrow as pa
@@ -16,29 +16,17 @@ ROWS_A_GROUP = 65_536
 class PartitionedFiles:
     """The files under way, and the rows of each that wait until they fill a row group.
 
-    `path_of`: where a partition's file lies, asked once. `waiting`: how many rows wait at most, of all partitions together.
-    `dictionaries`: the columns of which files hold each value once; None: all. Files appear when `stack` is closed, and not at
-    all when its block raises.
+    `path_of`: where a partition's file lies, asked once. `waiting`: how many rows wait at most, of all partitions together. Files
+    appear when `close` returns, and not at all when the block of `stack` raises.
     """
 
-    def __init__(
-        self,
-        storage: Storage,
-        path_of: Callable[[str], str],
-        stack: ExitStack,
-        *,
-        waiting: int,
-        dictionaries: Sequence[str] | None = None,
-        compression: str = "zstd",
-    ) -> None:
+    def __init__(self, storage: Storage, path_of: Callable[[str], str], stack: ExitStack, *, waiting: int) -> None:
         self.paths: dict[str, str] = {}
         """By partition."""
         self._storage = storage
         self._path_of = path_of
         self._stack = stack
         self._most_waiting = waiting
-        self._compression = compression
-        self._dictionaries = True if dictionaries is None else list(dictionaries)
         self._waiting: dict[str, list[pa.Table]] = {}
         self._counts: dict[str, int] = {}  # of those that wait
         self._all_waiting = 0
@@ -54,13 +42,9 @@ class PartitionedFiles:
         while self._all_waiting > self._most_waiting:
             self._write(max(self._counts, key=lambda name: self._counts[name]))
 
-    def flush(self) -> None:
-        """Write what waits."""
+    def close(self) -> None:
         for partition in sorted(self._waiting):
             self._write(partition)
-
-    def close(self) -> None:
-        self.flush()
         self._stack.close()
 
     def _write(self, partition: str) -> None:
@@ -69,6 +53,6 @@ class PartitionedFiles:
         if partition not in self._writers:
             self.paths[partition] = self._path_of(partition)
             stream = self._stack.enter_context(self._storage.open_output(self.paths[partition]))
-            writer = pq.ParquetWriter(stream, rows.schema, compression=self._compression, use_dictionary=self._dictionaries)
+            writer = pq.ParquetWriter(stream, rows.schema, compression="zstd")
             self._writers[partition] = self._stack.enter_context(writer)
         self._writers[partition].write_table(rows)

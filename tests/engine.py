@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from conf.catalogue import Catalogue
 from conf.specs import FeatureGroup, Source
 from jobs.answer_buckets import BucketTask, answer_buckets
-from jobs.fact_engines import in_bucket_order
+from jobs.fact_engines import by_bucket
 from stores.facts import BucketReader, FactTable
 from stores.storage import LocalStorage
 from transforms import prepare_duckdb as duckdb
@@ -78,7 +78,7 @@ def answer_from_files(
         table = FactTable(storage, stream, key_columns(stream, sources))
         tables = {s: curated_table(sources[s], rows.get(s, ()), run="r0") for s in stream.sources}
         with duckdb.connect() as connection, duckdb.tables_of(tables, connection) as named:
-            facts = in_bucket_order(duckdb.prepare_in_slices(stream, named, sources, connection), bucket_bits)
+            facts = by_bucket(duckdb.prepare_in_slices(stream, named, sources, connection), bucket_bits)
             table.add(facts, number=0, base=True, bucket_bits=bucket_bits, curated={}, recent_from=since[name])
         for number, more in enumerate(later, start=1):
             run = f"r{number}"
@@ -89,7 +89,7 @@ def answer_from_files(
                 replaced = keys.filter(keys["_known_before"]).select(["key"])
                 with duckdb.of_keys(stream, named, sources, keys, connection) as own:
                     prepared = duckdb.prepare_in_slices(stream, own, sources, connection, linked_only=True)
-                    facts = in_bucket_order(prepared, bucket_bits)
+                    facts = by_bucket(prepared, bucket_bits)
                     table.add(facts, number=number, base=False, bucket_bits=bucket_bits, curated={}, replaced=replaced)
         readers[name] = BucketReader.of(table, table.layers())
     return _read(compiled, group.name, readers, storage, days, 1 << bucket_bits)

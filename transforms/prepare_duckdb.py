@@ -23,8 +23,6 @@ from transforms.fact_sql import (
     facts_sql,
     key_columns,
     of_keys_sql,
-    ordered,
-    sorted_by,
 )
 from transforms.feature_group import Stream
 from transforms.spark_hash import spark_hash
@@ -76,30 +74,22 @@ def prepare_in_slices(
     linked_only: bool = False,
     rows_a_slice: int = ROWS_A_SLICE,
 ) -> Iterator[pa.RecordBatch]:
-    """The same rows in the same order, batch by batch, in memory that doesn't grow with the ledgers.
+    """The same rows in any order, batch by batch, in memory that doesn't grow with the ledgers.
 
     `linked_only`: the stream's own rows are some of many. Rows that stand alone need no slices, each of which reads all rows for
-    its own: they only pass by on their way to be sorted.
+    its own: they only pass by.
     """
     slices = 1
     if not each_row_stands_alone(stream, sources):
         rows = sum(_count(connection, table.name) for table in tables.values())
         slices = -(-rows // rows_a_slice) or 1
     if slices == 1:
-        sql = facts_sql(stream, sources, tables, DUCKDB, in_order=True, linked_only=linked_only)
+        sql = facts_sql(stream, sources, tables, DUCKDB, linked_only=linked_only)
         yield from _batches(connection, sql, stream, sources)
         return
-    made = f"etr_facts_{next(_numbers)}"
-    own = stream.own_sources
-    try:
-        for number in range(slices):
-            with _slice(connection, tables, own, sources, number, slices) as some:
-                sql = facts_sql(stream, sources, some, DUCKDB, linked_only=True)
-                connection.execute(f"insert into {made} {sql}" if number else f"create temp table {made} as {sql}")
-        in_order = ordered(DUCKDB, sorted_by(key_columns(stream, sources)))
-        yield from _batches(connection, f"select * from {made}{in_order}", stream, sources)
-    finally:
-        connection.execute(f"drop table if exists {made}")
+    for number in range(slices):
+        with _slice(connection, tables, stream.own_sources, sources, number, slices) as some:
+            yield from _batches(connection, facts_sql(stream, sources, some, DUCKDB, linked_only=True), stream, sources)
 
 
 def reads_once(stream: Stream, sources: Mapping[str, Source]) -> bool:
