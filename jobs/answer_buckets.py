@@ -16,13 +16,16 @@ import pyarrow.compute as pc
 from stores.facts import BucketReader
 from stores.snapshots import DayWriter, Kind, SnapshotFile
 from stores.storage import Storage
-from transforms.answer import MAXIMUM_CELLS, answer_groups, first_moments, snapshot_schema
-from transforms.calendar import BEGINNING, cut_off, day_number, iso_utc
+from transforms.answer import MAXIMUM_CELLS, answer_groups, finish, queries_of, reach, snapshot_schema
+from transforms.calendar import cut_off, iso_utc
 from transforms.feature_group import CompiledGroup
 from transforms.kernel import Facts, Queries
 
 if TYPE_CHECKING:
     from jobs.workers import Workers
+
+
+_ROWS_AT_ONCE = 16_384  # of a group, from as many buckets as it takes: a query of derived columns costs as much for one row
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,7 @@ class BucketTask:
         """By stream, where the first window of any day begins; the beginning of time where what lies before it matters."""
         found: dict[str, int] = {}
         for group in self.groups:
-            first = queries_of(range(1), [min(self.days[group.name])], self.zone)
-            moments = [(stream, moment) for (stream, _), moment in first_moments([group], first, self.zone).items()]
-            moments += [(stream, int(first.cut_off[0])) for stream in group.streams]
-            moments += [(daily.stream, int(BEGINNING)) for daily in group.dailies]
-            for stream, moment in moments:
+            for stream, moment in reach(group, min(self.days[group.name]), self.zone).items():
                 found[stream] = min(found.get(stream, moment), moment)
         return found
 
@@ -114,11 +113,29 @@ def answer_buckets(task: BucketTask, buckets: Iterable[int]) -> Answered:
 
 def rows_of_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[str, str, pa.Table]]:
     """Answer all groups for some buckets: group, day and some of its rows at a time, in order of bucket and entity."""
+    waiting: dict[str, list[pa.Table]] = {group.name: [] for group in task.groups}
     for bucket in buckets:
-        yield from _rows_of_bucket(task, bucket)
+        for name, told in _told_of_bucket(task, bucket):
+            waiting[name].append(told)
+            if sum(map(len, waiting[name])) >= _ROWS_AT_ONCE:
+                yield from _finished(task, name, waiting[name])
+                waiting[name] = []
+    for name, some in waiting.items():
+        if some:
+            yield from _finished(task, name, some)
 
 
-def _rows_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[str, str, pa.Table]]:
+def _finished(task: BucketTask, name: str, told: Sequence[pa.Table]) -> Iterator[tuple[str, str, pa.Table]]:
+    [group] = (group for group in task.groups if group.name == name)
+    rows = finish(group, pa.concat_tables(told))
+    days = sorted(task.days[name])
+    for day in days:
+        of_day = rows if len(days) == 1 else rows.filter(pc.equal(rows["event_time"], iso_utc(cut_off(day, task.zone))))
+        if len(of_day):
+            yield name, day.isoformat(), of_day
+
+
+def _told_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[str, pa.Table]]:
     tables = {name: reader.read(bucket, since=task.since[name]) for name, reader in task.readers.items()}
     spines = {group.spine[:2] for group in task.groups}
     found = [task.readers[s].entities(table, clock) for s, clock in spines if (table := tables[s]) is not None]
@@ -130,13 +147,9 @@ def _rows_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[str, str, p
         if table is not None:
             facts |= {(name, clock): part for clock, part in task.readers[name].facts(table, entities)}
     for days, groups in _of_the_same_days(task).items():
-        event_times = {iso_utc(cut_off(day, task.zone)): day.isoformat() for day in days}
         for some, queries in _in_slices(facts, len(entities), days, groups, task.zone):
-            for group, rows in answer_groups(groups, some, queries, entities, task.zone):
-                for event_time, as_of in event_times.items():
-                    of_day = rows if len(days) == 1 else rows.filter(pc.equal(rows["event_time"], event_time))
-                    if len(of_day):
-                        yield group.name, as_of, of_day
+            for group, told in answer_groups(groups, some, queries, entities, task.zone):
+                yield group.name, told
 
 
 def _of_the_same_days(task: BucketTask) -> dict[tuple[date, ...], list[CompiledGroup]]:
@@ -157,10 +170,3 @@ def _in_slices(
         end = min(start + at_once, entities)
         near = {place: one.take(slice(*np.searchsorted(one.entity, [start, end]))) for place, one in facts.items()}
         yield near, queries_of(range(start, end), days, zone)
-
-
-def queries_of(entities: range, days: Sequence[date], zone: str) -> Queries:
-    """Of each entity one at the cut-off of every day."""
-    numbers = np.array([day_number(day) for day in days], dtype=np.int64)
-    cut_offs = np.array([cut_off(day, zone) for day in days], dtype=np.int64)
-    return Queries(np.repeat(entities, len(days)), np.tile(numbers, len(entities)), np.tile(cut_offs, len(entities)))

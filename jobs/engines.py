@@ -34,6 +34,7 @@ Table = Any
 """A table of one engine, good for its own calls only."""
 
 _ROWS_AT_ONCE = 65_536
+_MOST_PARTS = 16
 
 
 class SqlEngine(Protocol):
@@ -167,9 +168,11 @@ class InProcess:
         return list(work(batch.cast(schema) for batch in batches))
 
     def _parts(self, rows: str, by: str) -> list[str]:
-        """A condition for each value: to ask for the rows of one after the other costs less than to sort them all."""
-        values = self._connection.sql(f"select distinct {by} from {rows} order by 1").fetchall()
-        return [f" where {by} = {duckdb_text(value)}" for (value,) in values]
+        """Conditions for some runs of values: to ask for one after the other costs less than to sort all rows."""
+        values = [value for (value,) in self._connection.sql(f"select distinct {by} from {rows} order by 1").fetchall()]
+        at_once = -(-len(values) // _MOST_PARTS) or 1
+        runs = [values[start : start + at_once] for start in range(0, len(values), at_once)]
+        return [f" where {by} between {duckdb_text(run[0])} and {duckdb_text(run[-1])}" for run in runs]
 
     def _arriving(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> str:
         name = self._next_name()

@@ -74,9 +74,8 @@ def open_labels(uri: str, spec: TrainingSet, catalogue: Catalogue, settings: Set
     entity = labels.entity or (spec.record_identifier if spec.record_identifier in header or _ENTITY not in header else _ENTITY)
     columns = _columns(entity, spec, catalogue, settings)
     required = frozenset({columns.entity, columns.time, *columns.targets})
-    types = {columns.entity: columns.entity_type, columns.time: "timestamp", **columns.own}
     nulls = tuple(columns.null_values)
-    how = RawFormat(format_, labels.encoding, labels.delimiter, columns.names, required, types, nulls)
+    how = RawFormat(format_, labels.encoding, labels.delimiter, columns.names, required, columns.types, nulls)
     return LabelsFile(uri, storage, file, how, columns)
 
 

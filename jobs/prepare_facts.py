@@ -15,7 +15,8 @@ from jobs.fact_engines import ByDuckDB, BySpark, FactEngine
 from jobs.progress import Progress
 from stores.facts import BucketReader, FactTable
 from stores.lake import CurateCommit, Lake
-from transforms.calendar import microseconds
+from transforms.answer import reach
+from transforms.calendar import BEGINNING, microseconds, moment
 from transforms.fact_sql import each_row_stands_alone, key_columns
 from transforms.feature_group import Compiled, Stream, source_meaning
 from transforms.feature_group.compiled import digest
@@ -23,9 +24,7 @@ from transforms.feature_group.compiled import digest
 if TYPE_CHECKING:
     from jobs.workers import Workers
 
-RECENT = timedelta(
-    days=400
-)  # before the newest row: a year, and some for days before, and for new ones until all is prepared anew
+MARGIN = timedelta(days=35)  # for days before the newest row's
 WORTHWHILE = timedelta(days=200)  # of older facts, at least
 SMALL_ROWS = 1_000_000  # curated rows of a stream that a cluster's driver prepares by itself
 ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
@@ -118,16 +117,22 @@ class Preparer:
             table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
 
     def _recent_from(self, stream: Stream, commits: Mapping[str, Sequence[CurateCommit]]) -> int | None:
-        """Since when facts are recent; None where that would hardly leave any out."""
+        """Since when facts are recent: from some days before the first window of the newest row's day.
+
+        None where a window or operation looks at all of them, or where hardly any would be left out.
+        """
         own = [commit for source in stream.own_sources for commit in commits[source]]
         moments = [commit.newest_moment for commit in own if commit.newest_moment is not None]
         months = [month for commit in own for month in commit.partitions]
-        if not moments or not months:
+        groups = [group for group in self.compiled.groups.values() if stream.name in group.streams]
+        if not (moments and months and groups):
             return None
-        newest = min(datetime.fromtimestamp(max(moments) / 1_000_000, UTC), datetime.now(UTC))
-        since = newest - RECENT
-        oldest = min(months)
-        return microseconds(since) if oldest < f"{since - WORTHWHILE:%Y-%m}" else None
+        newest = moment(min(max(moments), microseconds(datetime.now(UTC))))
+        first = min(reach(group, newest.date(), self.compiled.zone)[stream.name] for group in groups)
+        if first == BEGINNING:
+            return None
+        since = moment(first) - MARGIN
+        return microseconds(since) if min(months) < f"{since - WORTHWHILE:%Y-%m}" else None
 
     def _engine(self, stream: Stream, commits: Mapping[str, Sequence[CurateCommit]]) -> FactEngine:
         """The one that fits the rows of so many commits of each source."""

@@ -274,7 +274,7 @@ class SourceWork:
 
 @dataclass(frozen=True)
 class _Read:
-    """Reads files one after the other, as text; pickles."""
+    """Reads files one after the other; pickles."""
 
     storage: Storage
     how: RawFormat

@@ -175,19 +175,24 @@ class _Part:
 
     def loses_any_before(self, moment: int) -> bool:
         """Whether any of the facts that are gone happened before."""
-        return bool(self._is_gone is not None and (self._is_gone & (self._read(["at"])["at"].to_numpy() < moment)).any())
+        if not self.gone:
+            return False
+        is_gone, at = self._judged
+        return bool((is_gone & (at < moment)).any())
 
     @cached_property
     def _kept(self) -> pa.Array | None:
-        return None if self._is_gone is None or not self._is_gone.any() else pa.array(np.flatnonzero(~self._is_gone))
+        if not self.gone:
+            return None
+        is_gone, _ = self._judged
+        return pa.array(np.flatnonzero(~is_gone)) if is_gone.any() else None
 
     @cached_property
-    def _is_gone(self) -> NDArray[np.bool_] | None:
-        if not any(len(keys) for keys in self.gone):
-            return None
-        keys = self._read(["key"])["key"]
-        found: NDArray[np.bool_] = pc.is_in(keys, value_set=pa.chunked_array(self.gone, pa.int64())).to_numpy()
-        return found
+    def _judged(self) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Whether each fact is gone, and when it happened."""
+        table = self._read(["key", "at"])
+        is_gone = pc.is_in(table["key"], value_set=pa.chunked_array(self.gone, pa.int64()))
+        return is_gone.to_numpy(), table["at"].to_numpy()
 
     def _read(self, columns: Sequence[str]) -> pa.Table:
         tables = []
@@ -223,19 +228,22 @@ class BucketReader:
         if len(parts) == 1:
             return first
         order = sorted_by(self.key_columns)
-        whole = list(dict.fromkeys([*self.columns, *order]))
-        later = pa.concat_tables([part.read(whole) for part in parts[1:]], promote_options="default")
-        return merged(first, later, lambda rows: parts[0].read(whole, rows), order)
+        others = [name for name in order if name not in self.columns]
+
+        def whole(rows: pa.Array) -> pa.Table:
+            some, rest = first.unify_dictionaries().combine_chunks().take(rows), parts[0].read(others, rows)
+            return pa.table([*some.columns, *rest.columns], [*some.column_names, *rest.column_names])
+
+        later = pa.concat_tables([part.read([*self.columns, *others]) for part in parts[1:]], promote_options="default")
+        return merged(first, later, whole, order)
 
     def _parts(self, bucket: str, since: int | None) -> list[_Part]:
-        parts = list[_Part]()
-        gone = list[pa.Array]()
-        for layer in reversed(self.layers):
+        parts = []
+        for number, layer in enumerate(self.layers):
             if bucket in layer.files:
-                parts.append(self._part(layer, bucket, since, tuple(gone)))
-            if layer.replaced and layer is not self.layers[0]:
-                gone.append(self._replaced(layer.replaced))
-        return parts[::-1]
+                gone = [keys for keys in self._replaced[number + 1 :] if len(keys)]
+                parts.append(self._part(layer, bucket, since, gone))
+        return parts
 
     def _part(self, layer: Layer, bucket: str, since: int | None, gone: Sequence[pa.Array]) -> _Part:
         if since is not None and layer.recent_from is not None and since >= layer.recent_from and bucket in layer.recent:
@@ -254,13 +262,18 @@ class BucketReader:
         values = [name for types in self.value_types.values() for name, type_ in types.items() if type_ == "string"]
         return ["clock", "entity", *values]
 
-    def _replaced(self, path: str) -> pa.Array:
+    @cached_property
+    def _replaced(self) -> list[pa.Array]:
+        """Of each layer the keys whose facts in earlier ones no longer stand."""
+        return [self._keys(layer.replaced) if layer.replaced else pa.array([], pa.int64()) for layer in self.layers]
+
+    def _keys(self, folder: str) -> pa.Array:
         keys = []
-        for file in self.storage.list(path):
+        for file in self.storage.list(folder):
             if file.path.endswith(".parquet"):
                 with self.storage.open_input(file.path) as stream:
-                    keys.append(pq.read_table(stream, columns=["key"])["key"])
-        return pa.chunked_array(keys).combine_chunks() if keys else pa.array([], pa.int64())
+                    keys += pq.read_table(stream, columns=["key"])["key"].cast(pa.int64()).chunks
+        return pa.chunked_array(keys, pa.int64()).combine_chunks()
 
     def facts(self, table: pa.Table, entities: pa.Array) -> Iterator[tuple[str, Facts]]:
         """Each clock's facts of the given entities (sorted by their bytes, without repeats)."""

@@ -28,6 +28,7 @@ from transforms.typed_values import is_value
 
 _BATCH_ROWS = 8192
 _PARQUET_BATCH_ROWS = 65_536
+_BYTES_A_BATCH = 32 * 2**20
 _LARGEST_FIELD = 16 * 2**20
 _BYTES_A_TASK = 64 * 2**20
 _LONGEST_TEXT = 4000
@@ -147,7 +148,7 @@ def raw_format(source: Source, storage: Storage, files: Sequence[RawFile], *, re
         required = {*source.key, *times, *([source.version] if source.version else [])}
         required |= {name for name, column in source.columns.items() if column.required}
         columns = tuple(source.columns)
-        types = {name: column.type for name, column in source.columns.items()}
+        types = {name: column.type for name, column in source.columns.items() if not column.values}
     else:
         types = {}
         named, everything = reads
@@ -507,7 +508,9 @@ def _read_parquet(stream: BinaryIO, file: RawFile, how: RawFormat, notes: list[s
         content.schema.column(n).name for n in range(len(content.schema)) if content.schema.column(n).physical_type == "INT96"
     }
     number = 1
-    for batch in content.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=wanted):
+    size = sum(content.metadata.row_group(group).total_byte_size for group in range(content.num_row_groups))
+    rows_at_once = max(min(_BYTES_A_BATCH * content.metadata.num_rows // max(size, 1), _PARQUET_BATCH_ROWS), 1)
+    for batch in content.iter_batches(batch_size=rows_at_once, columns=wanted):
         found = {name: _column_found(batch.column(name), name, how, instant=name in instants) for name in wanted}
         for name, value in file.partition.items():
             found[name] = pa.repeat(pa.scalar(value, pa.string()), batch.num_rows)
@@ -521,13 +524,20 @@ def _column_found(column: pa.Array, name: str, how: RawFormat, *, instant: bool)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_timestamp(column.type):
-        has_zone = instant or column.type.tz is not None
-        if column.type.tz is None and has_zone:
-            column = pc.cast(column, pa.timestamp(column.type.unit, "UTC"))
-        column = pc.cast(column, pa.timestamp("us", "UTC" if has_zone else None), safe=False)
+        column = _in_microseconds(column, has_zone=instant or column.type.tz is not None)
     type_ = how.types.get(name)
     is_one = type_ is not None and is_value(column.type, type_, how.null_values)
     return column if is_one else _column_text(column, name)
+
+
+def _in_microseconds(column: pa.Array, *, has_zone: bool) -> pa.Array:
+    """What lies below is cut off; of times that are too far away to be counted in them the column as it is, for its text."""
+    zone = "UTC" if has_zone else None
+    zoned = column if column.type.tz else pc.cast(column, pa.timestamp(column.type.unit, zone))
+    try:
+        return pc.cast(zoned, pa.timestamp("us", zone), safe=column.type.unit != "ns")
+    except pa.ArrowInvalid:
+        return zoned
 
 
 def _column_text(column: pa.Array, name: str) -> pa.Array:

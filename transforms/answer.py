@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 from conf.windows import Window
 from transforms import arrow
 from transforms.asked import Asked, answer_each
-from transforms.calendar import BEGINNING, NEVER_DAY, Days, window_bounds
+from transforms.calendar import BEGINNING, NEVER_DAY, Days, cut_off, day_number, window_bounds
 from transforms.daily import answer_dailies, same_points
 from transforms.derived import derive
 from transforms.feature_group import LIFETIME, AnyGroup, Clock, Column, CompiledGroup, DailyColumn, WindowColumn
@@ -53,13 +54,13 @@ def answer(group: CompiledGroup, facts: FactTables, queries: Queries, entities: 
     `queries` sorted by entity; their codes are positions in `entities`.
     """
     for piece in _pieces(queries, [group]):
-        yield _table(group, _Shared(facts, piece, zone, [group]), entities)
+        yield finish(group, _table(group, _Shared(facts, piece, zone, [group]), entities))
 
 
 def answer_groups(
     groups: Sequence[CompiledGroup], facts: FactTables, queries: Queries, entities: pa.Array, zone: str
 ) -> Iterator[tuple[CompiledGroup, pa.Table]]:
-    """The same for several groups of one entity, which share what they have in common; each in pieces.
+    """The same for several groups of one entity, which share what they have in common; each in pieces, to be finished.
 
     A group's rows: the queries whose entity is on its spine.
     """
@@ -90,7 +91,7 @@ class _Shared:
         self.zone = zone
         one_day = len(np.unique(queries.cut_off)) == 1  # of many days, all together look at nearly everything
         self._at_once = int(queries.cut_off[0]) if one_day else None
-        self._since = first_moments(groups, queries, zone) if one_day else {}
+        self._since = _first_moments(groups, queries, zone) if one_day else {}
         self._windows = _windows_to_the_end(groups) if one_day else {}
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._in_windows: dict[tuple[str, str], Timeline] = {}
@@ -208,7 +209,23 @@ def _any_fact(facts: Facts, value: str, cut_off: int, queries: Queries) -> Mask:
     return there[queries.entity]
 
 
-def first_moments(groups: Sequence[CompiledGroup], queries: Queries, zone: str) -> dict[tuple[str, str], int]:
+def queries_of(entities: range, days: Sequence[date], zone: str) -> Queries:
+    """Of each entity one at the cut-off of every day."""
+    numbers = np.array([day_number(day) for day in days], dtype=np.int64)
+    cut_offs = np.array([cut_off(day, zone) for day in days], dtype=np.int64)
+    return Queries(np.repeat(entities, len(days)), np.tile(numbers, len(entities)), np.tile(cut_offs, len(entities)))
+
+
+def reach(group: CompiledGroup, day: date, zone: str) -> dict[str, int]:
+    """By stream, where the group's first window of a day begins; the beginning of time where what lies before it matters."""
+    queries = queries_of(range(1), [day], zone)
+    found = dict.fromkeys(group.streams, int(queries.cut_off[0]))
+    for (stream, _), moment in _first_moments([group], queries, zone).items():
+        found[stream] = min(found[stream], moment)
+    return found | {daily.stream: int(BEGINNING) for daily in group.dailies}
+
+
+def _first_moments(groups: Sequence[CompiledGroup], queries: Queries, zone: str) -> dict[tuple[str, str], int]:
     """By stream and clock, where the first of all windows begins; the beginning of time where operations look back before it.
 
     `queries`: all of the same day.
@@ -261,26 +278,28 @@ def _empty(item: WindowColumn, rows: int) -> pa.Array:
 
 
 def _table(group: CompiledGroup, shared: _Shared, entities: pa.Array) -> pa.Table:
+    """What is told of each query, the columns that it is derived from included."""
     queries = shared.queries
-    row: dict[str, pa.Array] = {
-        "as_of": pa.array(queries.as_of, pa.int32()).cast(pa.date32()),
-        "cut_off": pa.array(queries.cut_off, pa.timestamp("us", tz="UTC")),
-        "has_history": pa.array(shared.history(group)),
-    }
-    told = derive(pa.table({**row, **shared.answers(group.windows), **shared.dailies(group.dailies)}), group.derived)
     moments, place_of = np.unique(queries.cut_off, return_inverse=True)
-    arrays = {
+    row: dict[str, pa.Array] = {
         group.entity: entities.take(pa.array(queries.entity)),
         "event_time": arrow.utc_texts(moments).take(pa.array(place_of)),
         "time_zone": pa.repeat(shared.zone, len(queries)),
-        "has_history": row["has_history"],
+        "has_history": pa.array(shared.history(group)),
+        "as_of": pa.array(queries.as_of, pa.int32()).cast(pa.date32()),
+        "cut_off": pa.array(queries.cut_off, pa.timestamp("us", tz="UTC")),
     }
-    for column in group.columns:
-        arrays[column.name] = told[column.name].combine_chunks()
+    return pa.table({**row, **shared.answers(group.windows), **shared.dailies(group.dailies)})
+
+
+def finish(group: CompiledGroup, told: pa.Table) -> pa.Table:
+    """Rows of `answer_groups`, of any number of calls, with `snapshot_schema(group)`: derived and blanked together."""
+    told = derive(told, group.derived)
+    schema = snapshot_schema(group)
+    arrays = {name: told[name].combine_chunks() for name in schema.names}
     if group.blank_unless:
         allowed = pc.fill_null(told[group.blank_unless].combine_chunks(), False)
         for column in group.columns:
             if column.name != group.blank_unless:
                 arrays[column.name] = pc.if_else(allowed, arrays[column.name], None)
-    schema = snapshot_schema(group)
     return pa.table({field.name: arrays[field.name].cast(field.type) for field in schema}, schema=schema)

@@ -16,8 +16,8 @@ from conf.expressions.values import duckdb_name as quoted
 from conf.expressions.values import duckdb_text as text
 from conf.specs import Column, RowRule, Source, TimeColumn
 from transforms.curated import arrow_schema, curated_columns
-from transforms.text_values import EXAMPLES, read, was_rounded, without_space
-from transforms.typed_values import take_over, without_nan
+from transforms.text_values import EXAMPLES, in_words, read, said, was_rounded
+from transforms.typed_values import take_over, values_among, without_nan
 
 CARRIED = ("_file", "_line", "_unreadable", "_raw")
 """Beside a source's columns: where a row comes from, why it can't be read, and its text when it can't."""
@@ -61,7 +61,8 @@ class Conform:
     def __call__(self, rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Rows in: the source's columns (those that are missing are null) and CARRIED. Rows out: the same number.
 
-        Each column comes as text, or as values for which `typed_values.is_value` holds; batches may differ in that.
+        A column of values that `typed_values.is_value` holds for is taken over, any other is read from its text; batches may
+        differ in that.
 
         Columns out: the declared ones typed (null where unreadable; personal ones absent or an HMAC-SHA256 in hex),
         `_event_time`, `_known_time`, `_month`, `_file`, `_line`, `_row_hash`, and
@@ -93,8 +94,9 @@ class Conform:
 def conform_sql(source: Source, found: pa.Schema, *, zone: str) -> str:
     """DuckDB SQL over the table `raw`, of the columns `found`: what `Conform` gives. It calls `keyed_hash` on personal data."""
     names = list(source.columns)
-    values = {field.name: field.type for field in found if field.name in names and not pa.types.is_string(field.type)}
-    raw = [f"{quoted(name) if name in found.names else 'cast(null as varchar)'} as {_raw(name)}" for name in names]
+    free = {name: column.type for name, column in source.columns.items() if not column.values}  # which are told by their texts
+    values = values_among(found, free, source.null_values)
+    raw = [f"{_found(name, found, values)} as {_raw(name)}" for name in names]
     written = [f"{_written(name, source, values)} as {_said(name)}" for name in names]
     typed = [f"{_typed(name, source, values)} as {quoted(name)}" for name in names]
     checks = list(_checks(source))
@@ -140,21 +142,21 @@ def _raw(name: str) -> str:
     return quoted(f"_raw_{name}")
 
 
+def _found(name: str, found: pa.Schema, values: Values) -> str:
+    if name in values:
+        return quoted(name)
+    return in_words(quoted(name) if name in found.names else "null")
+
+
 def _said(name: str) -> str:
     return quoted(f"_said_{name}")
-
-
-def _in_words(column: str) -> str:
-    return f"cast({column} as varchar)"
 
 
 def _written(name: str, source: Source, values: Values) -> str:
     """What the file says: text without white space around it; null when it is one of the source's null values."""
     if name in values:
         return without_nan(_raw(name), source.columns[name].type, source.null_values)
-    value = without_space(_raw(name))
-    nulls = ", ".join(text(null) for null in source.null_values)
-    return f"if({value} in ({nulls}), null, {value})" if nulls else value
+    return said(_raw(name), source.null_values)
 
 
 def _typed(name: str, source: Source, values: Values) -> str:
@@ -216,8 +218,15 @@ def _checks(source: Source) -> Iterator[_Check]:
     for name, column in source.columns.items():
         yield from _column_checks(name, column, source)
     first, last = (f"timestamp '{year}'" for year in YEARS)
-    told = _sentence("event time ", "cast(_event_time as varchar)", f" lies outside {YEARS[0][:4]} to {int(YEARS[1][:4]) - 1}")
-    yield _Check("event_time", f"_event_time < {first} or _event_time >= {last}", told)
+    event = quoted(source.event_time.column)
+    shown = f"coalesce({in_words('_event_time')}, {in_words(event)})"
+    told = _sentence("event time ", shown, f" lies outside {YEARS[0][:4]} to {int(YEARS[1][:4]) - 1}")
+    nowhere = f"({event} is not null and _event_time is null)"
+    yield _Check("event_time", f"_event_time < {first} or _event_time >= {last} or {nowhere}", told)
+    if source.known_time is not None:
+        known = quoted(source.known_time.column)
+        told = _sentence("known time ", in_words(known), " is no moment of the years 1 to 9999")
+        yield _Check("known_time", f"{known} is not null and _known_time is null", told)
     for rule in source.rules:
         yield _Check(rule.name, _breaks(rule, source), text(f"{rule.name} does not hold: {rule.expr}"))
 
@@ -228,21 +237,21 @@ def _breaks(rule: RowRule, source: Source) -> str:
 
 
 def _column_checks(name: str, column: Column, source: Source) -> Iterator[_Check]:
-    value, said, raw = quoted(name), _said(name), _in_words(_raw(name))
+    value, written, raw = quoted(name), _said(name), in_words(_raw(name))
     times = [time.column for time in (source.event_time, source.known_time) if time]
     if column.required or name in (*source.key, *times, source.version):
         shown = _sentence(f"{name} is required and is '", raw, "'") if column.personal is None else text(f"{name} is required")
         told = f"if(coalesce(trim({raw}), '') = '', {text(f'{name} is required and empty')}, {shown})"
-        yield _Check(f"{name}.required", f"{said} is null", told)
-    shown = text("its value") if column.personal else _sentence("'", _in_words(said), "'")
+        yield _Check(f"{name}.required", f"{written} is null", told)
+    shown = text("its value") if column.personal else _sentence("'", in_words(written), "'")
     if column.type != "string":
         wanted = f" is not {EXAMPLES[column.type]}" + (f" or of the form {', '.join(column.formats)}" if column.formats else "")
         told = f"concat({text(name + ': ')}, {shown}, {text(wanted)})"
-        yield _Check(f"{name}.type", f"{said} is not null and {value} is null", told)
+        yield _Check(f"{name}.type", f"{written} is not null and {value} is null", told)
     if column.values:
         allowed = ", ".join(text(item) for item in column.values)
         told = f"concat({text(name + ': ')}, {shown}, {text(' is not one of ' + ', '.join(column.values))})"
-        yield _Check(f"{name}.values", f"{_in_words(said)} not in ({allowed})", told)
+        yield _Check(f"{name}.values", f"{in_words(written)} not in ({allowed})", told)
     for limit, sign, rule, word in (
         (column.minimum, "<", "minimum", "below the minimum"),
         (column.maximum, ">", "maximum", "above the maximum"),
@@ -280,7 +289,7 @@ def _rounded(source: Source, values: Values) -> str:
 def _row(source: Source) -> str:
     """JSON of the row's text without personal columns; of an unreadable row its text, unless the source has personal data."""
     shown = [name for name, column in source.columns.items() if column.personal is None]
-    fields = ", ".join(f"{quoted(name)} := {_in_words(_raw(name))}" for name in shown)
+    fields = ", ".join(f"{quoted(name)} := {in_words(_raw(name))}" for name in shown)
     of_columns = f"cast(json_merge_patch('{{}}', to_json(struct_pack({fields}))) as varchar)" if fields else "'{}'"
     is_personal = any(column.personal for column in source.columns.values())
     unreadable = "null" if is_personal else "cast(to_json(struct_pack(_raw := _raw)) as varchar)"
@@ -292,7 +301,7 @@ def _key(source: Source) -> str:
     parts = []
     for name in source.key:
         typed = f"cast({quoted(name)} as varchar)"
-        written = {None: f"coalesce({typed}, {_in_words(_said(name))})", "hmac": typed}.get(source.columns[name].personal, "null")
+        written = {None: f"coalesce({typed}, {in_words(_said(name))})", "hmac": typed}.get(source.columns[name].personal, "null")
         parts.append(f"concat({text(name + '=')}, {written})")
     return f"if(_breaks, concat_ws(', ', {', '.join(parts)}), null)"
 

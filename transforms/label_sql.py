@@ -11,8 +11,8 @@ from conf.expressions.values import duckdb_name as quoted
 from conf.expressions.values import duckdb_text as text
 from conf.specs import ColumnType
 from transforms.arrow import arrow_type
-from transforms.text_values import EXAMPLES, in_utc, read, without_space
-from transforms.typed_values import take_over, without_nan
+from transforms.text_values import EXAMPLES, in_utc, in_words, read, said
+from transforms.typed_values import take_over, values_among, without_nan
 
 _SHOWN = 60
 _YEARS = (1900, 2200)
@@ -42,6 +42,10 @@ class LabelColumns:
         return {**self.targets, **self.carry}
 
     @property
+    def types(self) -> Mapping[str, ColumnType]:
+        return {self.entity: self.entity_type, self.time: "timestamp", **self.own}
+
+    @property
     def names(self) -> tuple[str, ...]:
         return (self.entity, self.time, *self.own)
 
@@ -64,14 +68,15 @@ def label_sql(columns: LabelColumns, found: pa.Schema) -> str:
     `_row`: JSON of what was read.
     """
     names = columns.names
-    types: list[ColumnType] = [columns.entity_type, "timestamp", *columns.own.values()]
-    said = [_said(name, type_, columns, found) for name, type_ in zip(names, types, strict=True)]
-    typed = [_typed(number, type_, columns, found.field(names[number]).type) for number, type_ in enumerate(types)]
+    types = columns.types
+    values = values_among(found, types, columns.null_values)
+    written = [_written(name, columns, values) for name in names]
+    typed = [_typed(number, name, columns, values) for number, name in enumerate(names)]
     checks = list(_checks(columns))
     broken = " or ".join(f"({check.condition})" for check in checks)
     reasons = ", ".join(f"case when {check.condition} then {_reason(check.rule, check.reason)} end" for check in checks)
     shown = names if columns.hmac_key is None else names[1:]
-    fields = ", ".join(f"{quoted(name)} := {_in_words(quoted(name))}" for name in shown)
+    fields = ", ".join(f"{quoted(name)} := {in_words(quoted(name))}" for name in shown)
     unreadable = "cast(to_json(struct_pack(_raw := _raw)) as varchar)" if columns.hmac_key is None else "null"
     return f"""
         select *,
@@ -86,7 +91,7 @@ def label_sql(columns: LabelColumns, found: pa.Schema) -> str:
             end as _reasons
         from (
             select *, coalesce(_unreadable is not null or {broken}, false) as _breaks from (
-                select *, {_listed(typed, "typed")} from (select *, {_listed(said, "said")} from raw)
+                select *, {_listed(typed, "typed")} from (select *, {_listed(written, "said")} from raw)
             )
         )"""
 
@@ -95,20 +100,17 @@ def _listed(parts: Iterable[str], name: str) -> str:
     return ", ".join(f"{part} as _{name}_{number}" for number, part in enumerate(parts))
 
 
-def _said(name: str, type_: ColumnType, columns: LabelColumns, found: pa.Schema) -> str:
-    """What the file says: text without white space around it; null where it is one of the null values."""
-    if not pa.types.is_string(found.field(name).type):
-        return without_nan(quoted(name), type_, columns.null_values)
-    nulls = ", ".join(map(text, columns.null_values))
-    value = without_space(quoted(name))
-    return f"case when {value} not in ({nulls}) then {value} end" if nulls else value
+def _written(name: str, columns: LabelColumns, values: Mapping[str, pa.DataType]) -> str:
+    if name in values:
+        return without_nan(quoted(name), columns.types[name], columns.null_values)
+    return said(in_words(quoted(name)), columns.null_values)
 
 
-def _typed(number: int, type_: ColumnType, columns: LabelColumns, kind: pa.DataType) -> str:
-    value, zone = f"_said_{number}", columns.zone
-    if not pa.types.is_string(kind):
-        return take_over(value, kind, type_, zone=zone)
-    if number != 1:
+def _typed(number: int, name: str, columns: LabelColumns, values: Mapping[str, pa.DataType]) -> str:
+    value, type_, zone = f"_said_{number}", columns.types[name], columns.zone
+    if name in values:
+        return take_over(value, values[name], type_, zone=zone)
+    if name != columns.time:
         return read(value, type_, zone=zone)
     midnight = in_utc(f"cast({read(value, 'date')} as timestamp)", zone)
     return f"coalesce({read(value, type_, zone=zone)}, {midnight})"
@@ -126,8 +128,8 @@ class _Check:
 def _checks(columns: LabelColumns) -> Iterator[_Check]:
     for number, name in ((0, columns.entity), (1, columns.time)):
         yield _Check(f"{name}.required", f"_said_{number} is null", text(f"{name} is required and empty"))
-    yield _type_check(0, columns.entity, columns.entity_type)
-    yield _type_check(1, columns.time, "timestamp", _TIME_EXAMPLE)
+    yield _type_check(0, columns.entity, EXAMPLES[columns.entity_type], is_shown=columns.hmac_key is None)
+    yield _type_check(1, columns.time, _TIME_EXAMPLE)
     year = f"year(timezone({text(columns.zone)}, timezone('UTC', _typed_1)))"
     told = _told(columns.time, 1, f"lies outside {_YEARS[0]} to {_YEARS[1] - 1}")
     yield _Check(f"{columns.time}.year", f"({year} < {_YEARS[0]} or {year} >= {_YEARS[1]})", told)
@@ -135,11 +137,11 @@ def _checks(columns: LabelColumns) -> Iterator[_Check]:
         if name in columns.targets:
             told = text(f"{name} is what is to be learned, and empty")
             yield _Check(f"{name}.required", f"_said_{number} is null", told)
-        yield _type_check(number, name, type_)
+        yield _type_check(number, name, EXAMPLES[type_])
 
 
-def _type_check(number: int, name: str, type_: ColumnType, example: str | None = None) -> _Check:
-    told = _told(name, number, f"is not {example or EXAMPLES[type_]}")
+def _type_check(number: int, name: str, example: str, *, is_shown: bool = True) -> _Check:
+    told = _told(name, number, f"is not {example}") if is_shown else text(f"{name}: its value is not {example}")
     return _Check(f"{name}.type", f"_said_{number} is not null and _typed_{number} is null", told)
 
 
@@ -149,8 +151,4 @@ def _reason(rule: str, reason: str) -> str:
 
 def _told(name: str, number: int, what: str) -> str:
     before, after = text(f"{name}: '"), text(f"' {what}")
-    return f"{before} || substr({_in_words(f'_said_{number}')}, 1, {_SHOWN}) || {after}"
-
-
-def _in_words(value: str) -> str:
-    return f"cast({value} as varchar)"
+    return f"{before} || substr({in_words(f'_said_{number}')}, 1, {_SHOWN}) || {after}"

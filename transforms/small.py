@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms import calendar
-from transforms.answer import answer_groups, snapshot_schema
+from transforms.answer import answer_groups, finish, snapshot_schema
 from transforms.fact_arrays import entities_with_facts, facts_by_clock
 from transforms.feature_group import Compiled, CompiledGroup
 from transforms.kernel import Facts, Queries
@@ -60,8 +60,8 @@ class _Asked:
         for name in dict.fromkeys(name for group in groups for name in group.streams):
             facts |= facts_by_clock(tables[name], self.compiled.streams[name], entities)
         parts: dict[str, list[pa.Table]] = {group.name: [] for group in groups}
-        for group, rows in answer_groups(groups, facts, self._queries(len(entities)), entities, self.compiled.zone):
-            parts[group.name].append(rows)
+        for group, told in answer_groups(groups, facts, self._queries(len(entities)), entities, self.compiled.zone):
+            parts[group.name].append(finish(group, told))
         return {
             group.name: self._with_days(pa.concat_tables([snapshot_schema(group).empty_table(), *parts[group.name]]))
             for group in groups

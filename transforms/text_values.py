@@ -24,9 +24,16 @@ _OFFSET = "[+-](0[0-9]|1[0-8])(:?[0-5][0-9])?"
 _SPACE = " \t\r\n\u00a0"
 
 
-def without_space(text: str) -> str:
-    """The text without white space around it."""
-    return f"trim({text}, {quoted_text(_SPACE)})"
+def said(text: str, null_values: Sequence[str]) -> str:
+    """SQL for the text without white space around it; null where it is one of the null values."""
+    value = f"trim({text}, {quoted_text(_SPACE)})"
+    nulls = ", ".join(map(quoted_text, null_values))
+    return f"if({value} in ({nulls}), null, {value})" if nulls else value
+
+
+def in_words(value: str) -> str:
+    """SQL for a value as text."""
+    return f"cast({value} as varchar)"
 
 
 def read(text: str, type_: ColumnType, *, formats: Sequence[str] = (), zone: str = "UTC") -> str:
@@ -52,7 +59,7 @@ def read(text: str, type_: ColumnType, *, formats: Sequence[str] = (), zone: str
             iso = f"if({_fits(text, f'{_DAY}([T ]00:00:00([.]0+)?)?')}, try_cast(substr({text}, 1, 10) as date), null)"
             return _first(iso, [f"cast({date_pattern(form).sql(text)} as date)" for form in formats])
         case "timestamp":
-            return _first(_timestamp(text, zone), [_by_format(text, form, zone) for form in formats])
+            return within_years(_first(_timestamp(text, zone), [_by_format(text, form, zone) for form in formats]))
         case _:
             return text
 
@@ -75,6 +82,12 @@ def in_utc(local: str, zone: str) -> str:
     earlier = [f"{instant} - interval {minutes} minute" for minutes in (60, 30)]
     cases = " ".join(f"when timezone({name}, {other}) = {local} then {other}" for other in earlier)
     return f"timezone('UTC', case {cases} else {instant} end)"
+
+
+def within_years(instant: str) -> str:
+    """The instant, in UTC; null outside of the years 1 to 9999, which is all that Python knows."""
+    first, last = (f"timestamp '{moment}'" for moment in ("0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"))
+    return f"case when {instant} between {first} and {last} then {instant} end"
 
 
 def _fits(text: str, pattern: str) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.types as kinds
 
 from conf.specs import ColumnType
-from transforms.text_values import in_utc
+from transforms.text_values import in_utc, within_years
 
 _LONGEST_MONEY = 16
 """Digits before the decimal point."""
 _DIGIT = re.compile("[0-9]")
-_TRUTHS = ("true", "false")
+_WORDS = ("true", "false", "inf", "-inf")
 
 
 def is_value(kind: pa.DataType, type_: ColumnType, null_values: Sequence[str] = ()) -> bool:
@@ -22,7 +22,7 @@ def is_value(kind: pa.DataType, type_: ColumnType, null_values: Sequence[str] = 
 
     A float of 32 bits says something else: 0.1 is not what its text says. Text itself is not a value.
     """
-    if any(_DIGIT.search(null) or null.lower() in _TRUTHS for null in null_values):
+    if any(_DIGIT.search(null) or null.lower() in _WORDS for null in null_values):
         return False
     match type_:
         case "integer":
@@ -36,9 +36,15 @@ def is_value(kind: pa.DataType, type_: ColumnType, null_values: Sequence[str] = 
         case "date":
             return bool(kinds.is_date32(kind))
         case "timestamp":
-            return bool(kinds.is_timestamp(kind))
+            return bool(kinds.is_timestamp(kind)) and kind.unit == "us"
         case _:
             return False
+
+
+def values_among(found: pa.Schema, types: Mapping[str, ColumnType], null_values: Sequence[str] = ()) -> dict[str, pa.DataType]:
+    """Those of the columns found whose values are values of their declared type; all others are to be read from text."""
+    there = {name: type_ for name, type_ in types.items() if name in found.names}
+    return {name: found.field(name).type for name, type_ in there.items() if is_value(found.field(name).type, type_, null_values)}
 
 
 def without_nan(value: str, type_: ColumnType, null_values: Sequence[str]) -> str:
@@ -49,7 +55,7 @@ def without_nan(value: str, type_: ColumnType, null_values: Sequence[str]) -> st
 def take_over(value: str, kind: pa.DataType, type_: ColumnType, *, zone: str = "UTC") -> str:
     """SQL for what `transforms.text_values.read` makes of the value's text: null where that is none.
 
-    A timestamp without a zone is a local time of `zone`. Days and times outside of the years 1 to 9999 can't be written.
+    A timestamp without a zone is a local time of `zone`. What lies outside of the years 1 to 9999 can't be written.
     """
     match type_:
         case "integer":
@@ -61,9 +67,6 @@ def take_over(value: str, kind: pa.DataType, type_: ColumnType, *, zone: str = "
         case "date":
             return f"if({value} between date '0001-01-01' and date '9999-12-31', {value}, null)"
         case "timestamp":
-            instant = f"timezone('UTC', {value})" if kind.tz is not None else in_utc(value, zone)
-            literal = "timestamp" if kind.tz is None else "timestamptz"
-            first, last = (f"{literal} '{day}'" for day in ("0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"))
-            return f"if({value} between {first} and {last}, {instant}, null)"
+            return within_years(f"timezone('UTC', {value})" if kind.tz is not None else in_utc(within_years(value), zone))
         case _:
             return value

@@ -61,6 +61,23 @@ def test_a_key_of_two_columns_with_nulls(engine, tmp_path):
     assert found(engine, columns, [("c", 1), ("d", None)], storage, paths) == []
 
 
+@pytest.mark.parametrize("count", [0, 1, 3, 40])
+def test_rows_are_handed_over_by_value(engine, count):
+    """Each row once, and all of one value to one part."""
+    written = [{"month": f"2025-{number % max(count, 1):02}", "row": number} for number in range(3 * count)]
+    columns = {"month": "string", "row": "bigint"}
+    table = engine.keep(engine.made(iter, [pa.Table.from_pylist(written, arrow_schema(columns)).to_batches()], columns))
+    told = engine.write(_seen, "select * from {rows}", columns, by="month", rows=table)
+    assert sorted(row for part in told for row in part["rows"]) == list(range(3 * count))
+    months = [month for part in told for month in part["months"]]
+    assert len(months) == len(set(months)) == count
+
+
+def _seen(batches):
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    yield {"rows": [row["row"] for row in rows], "months": sorted({row["month"] for row in rows})}
+
+
 def test_groups_without_a_value_in_reach_are_not_read(tmp_path):
     storage, paths = ledger(tmp_path, {"key": "bigint", "other": "bigint"}, [1, 2, 3, 4, 5, 6], [1, None, None, None, 9, 9])
 

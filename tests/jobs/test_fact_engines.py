@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from stores.storage import LocalStorage
 from tests.histories import DAYS, batch
 from tests.random_groups import SOURCES
 from transforms import prepare_duckdb
+from transforms.calendar import FOREVER, microseconds, moment
 from transforms.curated import curated_arrow_schema, curated_table
+from transforms.fact_arrays import value_types
 from transforms.fact_sql import each_row_stands_alone, key_columns, sorted_by
 from transforms.feature_group import Compiled, Stream, compile_groups
 
@@ -234,3 +237,83 @@ def test_duckdb_prepares_what_is_made_of_few_rows(tmp_path, compiled, monkeypatc
         Preparer(compiled, Lake(tmp_path), duckdb, spark, most).prepare(stream, table_of(tmp_path, stream, compiled), BITS)
     assert {engine.name: engine.asked for engine in (duckdb, spark)} == {"DuckDB": 0, "Spark": 0} | {chosen: 1}
     assert caplog.messages == [f"{stream.name}: prepared by {chosen}, of 30 curated rows (DuckDB takes up to {most})"]
+
+
+@pytest.mark.parametrize("replaced", [[[], [1]], [[1], []], [[], []], [[1], [2, 3]], [None, [1]], [[1], None]])
+def test_layers_that_replace_some_facts_or_none(tmp_path, compiled, replaced):
+    """Of what each later layer replaces nothing stands; of all else everything does."""
+    stream = next(stream for stream in compiled.streams.values() if each_row_stands_alone(stream, compiled.sources))
+    table = table_of(tmp_path, stream, compiled)
+    for number, keys in enumerate([None, *replaced]):
+        gone = None if keys is None else pa.table({"key": pa.array(keys, pa.int64())})
+        facts = iter([one_bucket(table, [3 * number + key for key in (1, 2, 3)])])
+        table.add(facts, number=number, base=not number, bucket_bits=0, curated={}, replaced=gone)
+    found = BucketReader.of(table, table.layers()).read(0)
+    standing = {1, 2, 3, 4, 5, 6, 7, 8, 9} - {key for keys in replaced for key in keys or ()}
+    assert sorted(found["at"].to_pylist()) == sorted(standing)
+
+
+def one_bucket(table: FactTable, keys: list[int]) -> pa.Table:
+    """A fact of each key, at a moment that is its key."""
+    kinds = {"string": pa.string(), "number": pa.float64(), "boolean": pa.bool_()}
+    clock = next(iter(value_types(table.stream)))
+    count = len(keys)
+    columns = {
+        "bucket": pa.array([0] * count, pa.int32()),
+        "clock": pa.array([clock] * count),
+        "entity": pa.array(["x"] * count),
+        **{name: pa.array(keys, pa.int64()) for name in ("at", "known", "valid_from", "key")},
+        "valid_until": pa.array([int(FOREVER)] * count),
+        **{name: pa.nulls(count, pa.int64()) for name in ("holds_from", "holds_until")},
+        **{name: pa.array(keys, pa.int64()) for name in table.key_columns},
+        **{
+            name: pa.nulls(count, kinds.get(type_, pa.int64()))
+            for types in value_types(table.stream).values()
+            for name, type_ in types.items()
+        },
+    }
+    return pa.table(columns)
+
+
+def commits_of(newest: datetime, *months: str) -> list[CurateCommit]:
+    return [CurateCommit(0, "r0", (), {"kept": 1}, None, months, newest_moment=microseconds(newest))]
+
+
+WINDOWED = FeatureGroup.model_validate(
+    {
+        "name": "windowed",
+        "record_identifier": "person",
+        "spine": "parts",
+        "inputs": [{"source": "parts", "aggregates": [{"name": "paid", "op": "sum", "of": "amount", "windows": ["30d"]}]}],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("newest", "months", "since"),
+    [
+        ("2025-06-30T12:00:00", ("2020-01", "2025-06"), "2025-04-26T16:00:00"),  # 30 days and 35
+        ("2025-06-30T12:00:00", ("2024-12", "2025-06"), None),  # hardly any older ones
+        ("2025-06-30T12:00:00", (), None),
+        ("9999-12-31T23:59:59.999999", ("2020-01",), "now"),  # known when nobody lives to see it
+    ],
+)
+def test_facts_are_recent_as_far_as_windows_reach(tmp_path, newest, months, since):
+    compiled = compile_groups(Catalogue(DELIVERED, {"windowed": WINDOWED}), "Asia/Kuala_Lumpur")
+    (stream,) = compiled.streams.values()
+    commits = commits_of(datetime.fromisoformat(newest).replace(tzinfo=UTC), *months)
+    found = Preparer(compiled, Lake(tmp_path), Fake("a"), Fake("b"), 1)._recent_from(stream, {"parts": commits})
+    if since == "now":
+        assert timedelta(days=64) < datetime.now(UTC) - moment(found) < timedelta(days=67)
+    else:
+        assert found == (since and microseconds(datetime.fromisoformat(since).replace(tzinfo=UTC)))
+
+
+def test_where_an_aggregate_looks_at_all_facts_none_are_recent(tmp_path):
+    aggregates = [{"name": "ever", "op": "count"}]
+    told = {"name": "lifelong", "record_identifier": "person", "spine": "parts"}
+    lifelong = FeatureGroup.model_validate(told | {"inputs": [{"source": "parts", "aggregates": aggregates}]})
+    compiled = compile_groups(Catalogue(DELIVERED, {"windowed": WINDOWED, "lifelong": lifelong}), "UTC")
+    (stream,) = compiled.streams.values()
+    commits = commits_of(datetime(2025, 6, 30, tzinfo=UTC), "2010-01")
+    assert Preparer(compiled, Lake(tmp_path), Fake("a"), Fake("b"), 1)._recent_from(stream, {"parts": commits}) is None

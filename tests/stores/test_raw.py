@@ -226,6 +226,26 @@ def test_what_is_no_value_of_the_declared_type_is_text(read, tmp_path, column, t
     assert good == [(1, "a", text, "x")]
 
 
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_a_time_that_microseconds_cannot_count_is_text(read, tmp_path, unit):
+    far = pa.array([2**62], pa.timestamp(unit)) if unit == "ms" else pa.array([2**50], pa.timestamp(unit))
+    pq.write_table(pa.table({"id": ["a"], "at": far}), tmp_path / "whole", version="2.6")
+    [(line, name, _, at)], _, _ = read((tmp_path / "whole").read_bytes(), "1.parquet", format="parquet")
+    assert (line, name) == (1, "a")
+    assert isinstance(at, str)
+
+
+def test_wide_rows_come_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("stores.raw._BYTES_A_BATCH", 10_000)
+    table = pa.table({"id": [f"{number:050}" for number in range(500)], "at": pa.array([0] * 500, pa.timestamp("us"))})
+    pq.write_table(table, tmp_path / "1.parquet", use_dictionary=False, compression="none")
+    storage, spec = open_storage(tmp_path), source(location="1.parquet", format="parquet")
+    (file,) = find_files(spec, storage)
+    batches = list(read_file(storage, file, raw_format(spec, storage, [file], reads=None)))
+    assert max(map(len, batches)) < 200
+    assert sum(map(len, batches)) == 501
+
+
 def test_an_old_spark_timestamp_is_an_instant(read, tmp_path):
     table = pa.table({"id": ["a"], "at": pa.array([0], pa.timestamp("ns"))})
     pq.write_table(table, tmp_path / "whole", use_deprecated_int96_timestamps=True)

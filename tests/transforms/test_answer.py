@@ -14,7 +14,7 @@ import pytest
 from conf.windows import Window
 from tests.transforms.small import ZONE, D, facts_of, queries_of
 from transforms import answer as answering
-from transforms.answer import answer, answer_groups, snapshot_schema
+from transforms.answer import answer, answer_groups, finish, snapshot_schema
 from transforms.feature_group import (
     Clock,
     Column,
@@ -81,7 +81,8 @@ def answered(
 ) -> dict[str, list]:
     told: dict[str, list] = {one.name: [] for one in groups}
     queries = queries_of(0, 1, 2, days=days)
-    for one, table in answer_groups(groups, facts() if given is None else given, queries, ENTITIES, ZONE):
+    for one, parts in answer_groups(groups, facts() if given is None else given, queries, ENTITIES, ZONE):
+        table = finish(one, parts)
         assert table.schema == snapshot_schema(one)
         told[one.name] += rows_of(table)
     return told

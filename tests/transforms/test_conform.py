@@ -135,6 +135,23 @@ def test_timestamps_have_an_offset_or_are_local():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("clock", ["event_time", "known_time"])
+def test_a_day_whose_end_is_no_moment_is_bad(clock):
+    """The end of the last day that can be written isn't one."""
+    times = {"event_time": "at", clock: {"column": "day", "of_date": "end_of_day"}}
+    spec = source({"day": "date"}, **times)
+    table = rows(f"id string, at string, day string, {RAW}", *(
+        (day, "2025-01-01T00:00:00Z", day, "f.csv", 1, None, None) for day in ("2025-01-01", "9999-12-31")
+    ))  # fmt: skip
+    good, bad = conform(table, spec).sort_by("id").to_pylist()
+    assert (good["_rule"], good["_reason"]) == (None, None)
+    told = {
+        "event_time": "event time 9999-12-31 lies outside 1900 to 2199",
+        "known_time": "known time 9999-12-31 is no moment of the years 1 to 9999",
+    }
+    assert (bad["_rule"], bad["_reason"]) == (clock, told[clock])
+
+
 def test_text_is_trimmed_and_null_values_are_null():
     assert read_as("string", " a b\t", "NULL", " N/A ", "", "null!", None) == [
         ("a b",),

@@ -172,6 +172,8 @@ def test_entities_as_the_ledgers_know_them():
     hashed = checked(replace(COLUMNS, hmac_key=b"k"), ("ann", "2025-06-30", "no"), ("ann", "x", "no"))
     assert hashed.labels["_entity"].to_pylist() == [hmac.new(b"k", b"ann", hashlib.sha256).hexdigest()]
     assert (hashed.rejected[0].key, hashed.rejected[0].row) == (None, '{"time":"x","bad":"no"}')
+    secret = checked(replace(numbers, hmac_key=b"k"), ("90-14", "2025-06-30", "no"))
+    assert secret.rejected[0].reasons == ("customer_id: its value is not a whole number such as 12",)
 
 
 NAMES = {"_entity": "customer_id", "_time": "time"}
