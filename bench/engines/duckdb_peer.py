@@ -50,6 +50,7 @@ class DuckDB(RawPeer):
                 "temp_directory": str(self.work / "spill"),
             }
         )
+        self.connection.execute("set enable_progress_bar_print = false")
         self.connection.execute("set timezone = 'UTC'")
         self._knows_providers = False
 
