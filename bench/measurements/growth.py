@@ -39,7 +39,7 @@ def ten_times(bench: Bench) -> Sequence[Ratio]:
             peaks["small"],
             bench.sizes,
             unit="megabytes",
-            note="buckets are a power of two, as few as hold at most 250,000 curated rows each on average, and one for each core",
+            note="buckets are a power of two, the nearest to 250,000 curated rows each, and at least one for each core",
         ),
     ]
 
