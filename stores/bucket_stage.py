@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +43,7 @@ class BucketStage:
     def buckets(self) -> Iterator[tuple[int, pa.Table]]:
         """Each bucket that has rows, once, with all of them as they came; for when all have been added."""
         with ExitStack() as stack:
-            file = stack.enter_context(pa.memory_map(str(self._path))) if self._in_file else None
+            file = stack.enter_context(self._path.open("rb")) if self._in_file else None
             for bucket in sorted({*self._in_memory, *self._in_file}):
                 pieces = [_read(file, *piece) for piece in self._in_file.get(bucket, ())]
                 yield bucket, pa.concat_tables([*pieces, *self._in_memory.pop(bucket, ())]).combine_chunks()
@@ -73,6 +74,7 @@ def _written(rows: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _read(file: pa.MemoryMappedFile, begin: int, size: int) -> pa.Table:
+def _read(file: BinaryIO | None, begin: int, size: int) -> pa.Table:
+    assert file is not None
     file.seek(begin)
-    return pa.ipc.open_stream(file.read_buffer(size)).read_all()
+    return pa.ipc.open_stream(pa.py_buffer(file.read(size))).read_all()
