@@ -17,7 +17,7 @@ _GOAL = 0.08
 
 
 def nightly(bench: Bench) -> Sequence[Ratio]:
-    """Each run is a process of its own, its Java start and all, as a scheduler starts it."""
+    """Each run is a process of its own, its start and all, as a scheduler starts it."""
     data = bench.data()
     raw, lake = bench.work / "nightly" / "raw", bench.work / "nightly" / "lake"
     (raw / "events").mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def nightly(bench: Bench) -> Sequence[Ratio]:
             (round(night.cpu, 2),),
             (round(nothing.cpu, 2),),
             bench.sizes,
-            note="one run each, in processes of their own, Java's start included",
+            note="one run each, in processes of their own",
         )
     ]
 
