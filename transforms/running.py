@@ -17,6 +17,25 @@ _SHORT = 2 * _BLOCK  # a longer run holds a whole block wherever it begins
 Array = NDArray[Any]
 
 
+class Kept:
+    """Arrays computed of values, each once while there is room. `room`: bytes."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._arrays: dict[Hashable, tuple[Values, Array]] = {}
+
+    def get(self, called: str, values: Values, compute: Callable[[], Array]) -> Array:
+        """What is computed of some values, under a name."""
+        key = (called, id(values))
+        if key in self._arrays:
+            return self._arrays[key][1]
+        made = compute()
+        if made.nbytes <= self._room:
+            self._room -= made.nbytes
+            self._arrays[key] = (values, made)  # the values too, so that no others take their id
+        return made
+
+
 class Running:
     """Some facts of a timeline, those at the positions `among`, the oldest of each entity first.
 
@@ -25,16 +44,15 @@ class Running:
 
     def __init__(self, among: Positions) -> None:
         self.among = among
-        self._kept: dict[Hashable, tuple[Values | None, Array]] = {}
-        self._room = ROOM
+        self._kept = Kept(ROOM)
 
     def counts(self, values: Values) -> NDArray[np.int64]:
         """How many facts have a value."""
-        return self.keep("count", values, lambda: totals(self.of(values.present).astype(np.int64)))
+        return self._kept.get("count", values, lambda: totals(self.of(values.present).astype(np.int64)))
 
     def totals(self, values: Values, numbers: Callable[[], Array], called: str) -> Array:
         """Of a number of each fact that has a value, made of its values: those `called` the same are the same."""
-        return self.keep(called, values, lambda: totals(self.of(np.where(values.present, numbers(), 0))))
+        return self._kept.get(called, values, lambda: totals(self.of(np.where(values.present, numbers(), 0))))
 
     def newest(self, values: Values) -> Positions:
         """Of the facts before each place, the place of the newest with a value; -1 where there is none."""
@@ -44,7 +62,7 @@ class Running:
             places = np.maximum.accumulate(np.where(there, np.arange(len(there)), -1))
             return np.concatenate([[-1], places])
 
-        return self.keep("newest", values, compute)
+        return self._kept.get("newest", values, compute)
 
     def oldest(self, values: Values) -> Positions:
         """Of the facts from each place on, the place of the oldest with a value; their number where there is none."""
@@ -54,7 +72,7 @@ class Running:
             places = np.where(there, np.arange(len(there)), len(there))
             return np.concatenate([np.minimum.accumulate(places[::-1])[::-1], [len(there)]])
 
-        return self.keep("oldest", values, compute)
+        return self._kept.get("oldest", values, compute)
 
     def extreme(self, ufunc: np.ufunc, values: Values, low: Positions, high: Positions) -> Array:
         """`ufunc` over the values of each run, whatever where a run has none. `ufunc`: minimum, maximum or bitwise_or."""
@@ -64,7 +82,7 @@ class Running:
             data = np.where(values.present, values.data, nothing)
             return np.append(self.of(data), np.full(_BLOCK + 1 - len(self.among) % _BLOCK, nothing, dtype=data.dtype))
 
-        data = self.keep(ufunc.__name__, values, compute)
+        data = self._kept.get(ufunc.__name__, values, compute)
         found = np.full(len(low), nothing, dtype=data.dtype)
         length = high - low
         short, long = np.flatnonzero((length > 0) & (length <= _SHORT)), np.flatnonzero(length > _SHORT)
@@ -78,8 +96,8 @@ class Running:
         """What is left of the first block, what is begun of the last, and of whole blocks two overlapping powers of two."""
         blocks = data[: len(data) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
         name = ufunc.__name__
-        begun = self.keep(f"{name} begun", values, lambda: ufunc.accumulate(blocks, axis=1).ravel())
-        left = self.keep(f"{name} left", values, lambda: ufunc.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel())
+        begun = self._kept.get(f"{name} begun", values, lambda: ufunc.accumulate(blocks, axis=1).ravel())
+        left = self._kept.get(f"{name} left", values, lambda: ufunc.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel())
         first, last = low // _BLOCK + 1, (high - 1) // _BLOCK  # whole blocks: [first, last)
         found = ufunc(left[low], begun[high - 1])
         level = begun[_BLOCK - 1 :: _BLOCK]
@@ -95,17 +113,6 @@ class Running:
     def of(self, data: Array) -> Array:
         """Those of these facts, of all of a timeline's."""
         return data if len(self.among) == len(data) else data[self.among]
-
-    def keep(self, called: str, values: Values, compute: Callable[[], Array]) -> Array:
-        """What is computed of some values, kept under a name while there is room."""
-        key = (called, id(values))
-        if key in self._kept:
-            return self._kept[key][1]
-        made = compute()
-        if made.nbytes <= self._room:
-            self._room -= made.nbytes
-            self._kept[key] = (values, made)  # the values too, so that no others take their id
-        return made
 
 
 def totals(numbers: Array) -> Array:

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from conf.windows import Window
 from transforms.calendar import BEGINNING, Days, Instants, local_days_of, window_bounds
 from transforms.kernel import Facts, Mask, Members, Positions, Queries, Selection, Values, expand, narrowed, summable
-from transforms.running import Array, Running, nothing_for
+from transforms.running import Array, Kept, Running, nothing_for
+
+LADDER_ROOM = 256 * 2**20
+"""Bytes that are kept of all windows' reductions, which each window asks for: computed again, it would be once a window."""
 
 
 class Timeline:
@@ -197,6 +200,7 @@ class Ladder:
         self.first = first
         self.edges = edges
         self.running = running
+        self._kept = Kept(LADDER_ROOM)
 
     def rung(self, number: int) -> Rung:
         low, high = self.edges[:, number], self.edges[:, -1]
@@ -216,7 +220,7 @@ class Ladder:
             steps[self.edges[:, :-1] == self.edges[:, 1:]] = nothing
             return np.ascontiguousarray(ufunc.accumulate(steps[:, ::-1], axis=1)[:, ::-1].T)
 
-        return self.running.keep(f"{ufunc.__name__} of {called}, in steps", values, compute)
+        return self._kept.get(f"{ufunc.__name__} of {called}", values, compute)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from transforms import running
 from transforms.kernel import Values
 from transforms.operations.exact_sums import _about_means, squares_fit
 from transforms.running import Running
+from transforms.timeline import Ladder
 
 RANDOM = np.random.default_rng(7)
 
@@ -58,6 +59,24 @@ def test_what_has_no_room_is_computed_again(monkeypatch):
     first, again = kept.counts(values), kept.counts(values)
     assert first is not again
     assert first.tolist() == again.tolist() == np.concatenate([[0], np.cumsum(values.present)]).tolist()
+
+
+def test_all_windows_of_a_ladder_are_reduced_at_once(monkeypatch):
+    """However little room there is for anything else: else each of many windows would reduce all of them once more."""
+    monkeypatch.setattr(running, "ROOM", 0)
+    values = some_values(60)
+    edges = np.array([[0, 10, 25, 30], [30, 30, 45, 60]])
+    ladder = Ladder(edges[:, 0], edges, Running(np.arange(60)))
+    asked = []
+
+    def numbers():
+        asked.append(True)
+        return values.data
+
+    for number in range(3):
+        found = ladder.rung(number).sums(values, numbers, "values")
+        assert found.tolist() == [values.data[start:end].sum() for start, end in edges[:, [number, 3]]]
+    assert len(asked) == 1
 
 
 def test_sums_about_means_are_rounded_once():
