@@ -26,6 +26,7 @@ def draw(results: Mapping[str, Any], order: Sequence[str], to: Path) -> None:
         axes.axvline(1, color="black", linewidth=0.8)
         axes.set_xscale("log")
         axes.margins(x=0.25)
+        axes.set_xlim(right=5 * max(row["ratio"] / row["goal"] for row in rows))  # room for the words beside
         axes.set_yticks(range(len(rows)), [f"{row['what']} / {row['against']}" for row in rows])
         axes.set_xlabel("ratio of CPU seconds over its goal")
         axes.spines[["top", "right"]].set_visible(False)
