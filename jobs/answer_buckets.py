@@ -115,27 +115,27 @@ def rows_of_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[
     """Answer all groups for some buckets: group, day and some of its rows at a time, in order of bucket and entity."""
     waiting: dict[str, list[pa.Table]] = {group.name: [] for group in task.groups}
     for bucket in buckets:
-        for name, told in _told_of_bucket(task, bucket):
-            waiting[name].append(told)
-            if sum(map(len, waiting[name])) >= _ROWS_AT_ONCE:
-                yield from _finished(task, name, waiting[name])
-                waiting[name] = []
-    for name, some in waiting.items():
-        if some:
-            yield from _finished(task, name, some)
+        for group, told in _told_of_bucket(task, bucket):
+            some = waiting[group.name]
+            some.append(told)
+            if sum(map(len, some)) >= _ROWS_AT_ONCE:
+                yield from _finished(task, group, some)
+                some.clear()
+    for group in task.groups:
+        if waiting[group.name]:
+            yield from _finished(task, group, waiting[group.name])
 
 
-def _finished(task: BucketTask, name: str, told: Sequence[pa.Table]) -> Iterator[tuple[str, str, pa.Table]]:
-    [group] = (group for group in task.groups if group.name == name)
+def _finished(task: BucketTask, group: CompiledGroup, told: Sequence[pa.Table]) -> Iterator[tuple[str, str, pa.Table]]:
     rows = finish(group, pa.concat_tables(told))
-    days = sorted(task.days[name])
+    days = sorted(task.days[group.name])
     for day in days:
         of_day = rows if len(days) == 1 else rows.filter(pc.equal(rows["event_time"], iso_utc(cut_off(day, task.zone))))
         if len(of_day):
-            yield name, day.isoformat(), of_day
+            yield group.name, day.isoformat(), of_day
 
 
-def _told_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[str, pa.Table]]:
+def _told_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[CompiledGroup, pa.Table]]:
     tables = {name: reader.read(bucket, since=task.since[name]) for name, reader in task.readers.items()}
     spines = {group.spine[:2] for group in task.groups}
     found = [task.readers[s].entities(table, clock) for s, clock in spines if (table := tables[s]) is not None]
@@ -148,8 +148,7 @@ def _told_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[str, pa.Tab
             facts |= {(name, clock): part for clock, part in task.readers[name].facts(table, entities)}
     for days, groups in _of_the_same_days(task).items():
         for some, queries in _in_slices(facts, len(entities), days, groups, task.zone):
-            for group, told in answer_groups(groups, some, queries, entities, task.zone):
-                yield group.name, told
+            yield from answer_groups(groups, some, queries, entities, task.zone)
 
 
 def _of_the_same_days(task: BucketTask) -> dict[tuple[date, ...], list[CompiledGroup]]:

@@ -110,8 +110,8 @@ class FactTable:
 
     def _write_by_spark(self, facts: DataFrame, bucket_bits: int, folder: str) -> None:
         shuffled = facts.repartition(1 << bucket_bits, "bucket") if bucket_bits else facts.coalesce(1)
-        in_order = shuffled.sortWithinPartitions("bucket", *sorted_by(self.key_columns))
-        in_order.write.mode("overwrite").partitionBy("bucket").option("compression", "zstd").parquet(self.storage.uri(folder))
+        sorted_facts = shuffled.sortWithinPartitions("bucket", *sorted_by(self.key_columns))
+        sorted_facts.write.mode("overwrite").partitionBy("bucket").option("compression", "zstd").parquet(self.storage.uri(folder))
 
     def _write(self, facts: Iterable[pa.Table], folder: str, recent_from: int | None) -> None:
         """The files that Spark would have written: one of each bucket that has facts, its number in the folder's name."""
@@ -122,10 +122,11 @@ class FactTable:
                 stage.add(some)
             for bucket, rows in stage.buckets():
                 [places] = places_of(rows)
-                rows = rows.take(pa.array(in_order(rows, sorted_by(self.key_columns), places)))
+                order = in_order(rows, sorted_by(self.key_columns), places)
+                rows = rows.take(pa.array(order))
                 self._write_bucket(rows, f"{folder}/facts/bucket={bucket}")
                 if recent_from is not None:
-                    self._write_bucket(recent(rows, recent_from, values), f"{folder}/recent/bucket={bucket}")
+                    self._write_bucket(recent(rows, places.take(order), recent_from, values), f"{folder}/recent/bucket={bucket}")
 
     def _write_bucket(self, rows: pa.Table, folder: str) -> None:
         # No dictionaries of what differs from fact to fact: files are smaller without, and read in two thirds of the time.

@@ -24,7 +24,7 @@ from conf.errors import InputError
 from conf.specs import ColumnType, Format, Source
 from stores.storage import Storage
 from transforms.conform import CARRIED
-from transforms.typed_values import is_value
+from transforms.typed_values import is_value, types_of_values
 
 _BATCH_ROWS = 8192
 _PARQUET_BATCH_ROWS = 65_536
@@ -148,7 +148,7 @@ def raw_format(source: Source, storage: Storage, files: Sequence[RawFile], *, re
         required = {*source.key, *times, *([source.version] if source.version else [])}
         required |= {name for name, column in source.columns.items() if column.required}
         columns = tuple(source.columns)
-        types = {name: column.type for name, column in source.columns.items() if not column.values}
+        types = types_of_values(source)
     else:
         types = {}
         named, everything = reads
@@ -209,7 +209,7 @@ class _Rows:
 def read_file(storage: Storage, file: RawFile, how: RawFormat) -> Iterator[pa.RecordBatch]:
     """Yield the file's rows in batches: its columns as text or values, and CARRIED. Never raises for what is in a file.
 
-    All batches have the same columns, of the same types.
+    All batches have the same columns, and, but for times that microseconds can't count, of the same types.
 
     Last comes a row without `_line`, which is no row of data: it tells what became of the file, as JSON, in `_unreadable`.
     """

@@ -213,7 +213,7 @@ def queries_of(entities: range, days: Sequence[date], zone: str) -> Queries:
     """Of each entity one at the cut-off of every day."""
     numbers = np.array([day_number(day) for day in days], dtype=np.int64)
     cut_offs = np.array([cut_off(day, zone) for day in days], dtype=np.int64)
-    return Queries(np.repeat(entities, len(days)), np.tile(numbers, len(entities)), np.tile(cut_offs, len(entities)))
+    return Queries.of_each(entities, numbers, cut_offs)
 
 
 def reach(group: CompiledGroup, day: date, zone: str) -> dict[str, int]:

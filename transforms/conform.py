@@ -15,16 +15,16 @@ from conf.expressions import duckdb_setup, parse, parse_condition
 from conf.expressions.values import duckdb_name as quoted
 from conf.expressions.values import duckdb_text as text
 from conf.specs import Column, RowRule, Source, TimeColumn
+from transforms.checks import Check, sentence
 from transforms.curated import arrow_schema, curated_columns
 from transforms.text_values import EXAMPLES, in_words, read, said, was_rounded
-from transforms.typed_values import take_over, values_among, without_nan
+from transforms.typed_values import take_over, types_of_values, values_among, without_nan
 
 CARRIED = ("_file", "_line", "_unreadable", "_raw")
 """Beside a source's columns: where a row comes from, why it can't be read, and its text when it can't."""
 
 YEARS = ("1900-01-01", "2200-01-01")
 """An event time before the first, or not before the second, is a mistake."""
-_LONGEST_VALUE = 60
 _ROWS_AT_ONCE = 65_536
 _NO_VALUE, _BETWEEN = "chr(0)", "chr(31)"
 Values = Mapping[str, pa.DataType]
@@ -94,8 +94,7 @@ class Conform:
 def conform_sql(source: Source, found: pa.Schema, *, zone: str) -> str:
     """DuckDB SQL over the table `raw`, of the columns `found`: what `Conform` gives. It calls `keyed_hash` on personal data."""
     names = list(source.columns)
-    free = {name: column.type for name, column in source.columns.items() if not column.values}  # which are told by their texts
-    values = values_among(found, free, source.null_values)
+    values = values_among(found, types_of_values(source), source.null_values)
     raw = [f"{_found(name, found, values)} as {_raw(name)}" for name in names]
     written = [f"{_written(name, source, values)} as {_said(name)}" for name in names]
     typed = [f"{_typed(name, source, values)} as {quoted(name)}" for name in names]
@@ -205,30 +204,21 @@ def _effect(source: Source) -> str:
 # ---- reasons
 
 
-@dataclass(frozen=True)
-class _Check:
-    """A rule, the SQL that is true of a row that breaks it, and SQL for the words that say so."""
-
-    rule: str
-    condition: str
-    reason: str
-
-
-def _checks(source: Source) -> Iterator[_Check]:
+def _checks(source: Source) -> Iterator[Check]:
     for name, column in source.columns.items():
         yield from _column_checks(name, column, source)
     first, last = (f"timestamp '{year}'" for year in YEARS)
     event = quoted(source.event_time.column)
     shown = f"coalesce({in_words('_event_time')}, {in_words(event)})"
-    told = _sentence("event time ", shown, f" lies outside {YEARS[0][:4]} to {int(YEARS[1][:4]) - 1}")
+    told = sentence("event time ", shown, f" lies outside {YEARS[0][:4]} to {int(YEARS[1][:4]) - 1}")
     nowhere = f"({event} is not null and _event_time is null)"
-    yield _Check("event_time", f"_event_time < {first} or _event_time >= {last} or {nowhere}", told)
+    yield Check("event_time", f"_event_time < {first} or _event_time >= {last} or {nowhere}", told)
     if source.known_time is not None:
         known = quoted(source.known_time.column)
-        told = _sentence("known time ", in_words(known), " is no moment of the years 1 to 9999")
-        yield _Check("known_time", f"{known} is not null and _known_time is null", told)
+        told = sentence("known time ", in_words(known), " is no moment of the years 1 to 9999")
+        yield Check("known_time", f"{known} is not null and _known_time is null", told)
     for rule in source.rules:
-        yield _Check(rule.name, _breaks(rule, source), text(f"{rule.name} does not hold: {rule.expr}"))
+        yield Check(rule.name, _breaks(rule, source), text(f"{rule.name} does not hold: {rule.expr}"))
 
 
 def _breaks(rule: RowRule, source: Source) -> str:
@@ -236,29 +226,29 @@ def _breaks(rule: RowRule, source: Source) -> str:
     return f"not coalesce(({parse_condition(rule.expr, types, zone=source.zone).duckdb()}), false)"
 
 
-def _column_checks(name: str, column: Column, source: Source) -> Iterator[_Check]:
+def _column_checks(name: str, column: Column, source: Source) -> Iterator[Check]:
     value, written, raw = quoted(name), _said(name), in_words(_raw(name))
     times = [time.column for time in (source.event_time, source.known_time) if time]
     if column.required or name in (*source.key, *times, source.version):
-        shown = _sentence(f"{name} is required and is '", raw, "'") if column.personal is None else text(f"{name} is required")
+        shown = sentence(f"{name} is required and is '", raw, "'") if column.personal is None else text(f"{name} is required")
         told = f"if(coalesce(trim({raw}), '') = '', {text(f'{name} is required and empty')}, {shown})"
-        yield _Check(f"{name}.required", f"{written} is null", told)
-    shown = text("its value") if column.personal else _sentence("'", in_words(written), "'")
+        yield Check(f"{name}.required", f"{written} is null", told)
+    shown = text("its value") if column.personal else sentence("'", in_words(written), "'")
     if column.type != "string":
         wanted = f" is not {EXAMPLES[column.type]}" + (f" or of the form {', '.join(column.formats)}" if column.formats else "")
         told = f"concat({text(name + ': ')}, {shown}, {text(wanted)})"
-        yield _Check(f"{name}.type", f"{written} is not null and {value} is null", told)
+        yield Check(f"{name}.type", f"{written} is not null and {value} is null", told)
     if column.values:
         allowed = ", ".join(text(item) for item in column.values)
         told = f"concat({text(name + ': ')}, {shown}, {text(' is not one of ' + ', '.join(column.values))})"
-        yield _Check(f"{name}.values", f"{in_words(written)} not in ({allowed})", told)
+        yield Check(f"{name}.values", f"{in_words(written)} not in ({allowed})", told)
     for limit, sign, rule, word in (
         (column.minimum, "<", "minimum", "below the minimum"),
         (column.maximum, ">", "maximum", "above the maximum"),
     ):
         if limit is not None:
             told = f"concat({text(name + ': ')}, {shown}, {text(f' is {word} {limit:f}')})"
-            yield _Check(f"{name}.{rule}", f"{value} {sign} {limit:f}", told)
+            yield Check(f"{name}.{rule}", f"{value} {sign} {limit:f}", told)
 
 
 def _any(checks: int) -> str:
@@ -271,10 +261,6 @@ def _told(words: Sequence[str], unreadable: str) -> str:
     """What is said of the checks that a row breaks; of one that could not be read at all that alone."""
     cases = ", ".join(f"if({quoted(f'_check_{number}')}, {word}, null)" for number, word in enumerate(words))
     return f"case when _unreadable is not null then {unreadable} when _breaks then concat_ws('; ', {cases}) end"
-
-
-def _sentence(before: str, value: str, after: str) -> str:
-    return f"concat({text(before)}, substr({value}, 1, {_LONGEST_VALUE}), {text(after)})"
 
 
 def _rounded(source: Source, values: Values) -> str:

@@ -107,6 +107,12 @@ class Queries:
     grain: Grain = "day"
     since: Instants | None = None
 
+    @classmethod
+    def of_each(cls, entities: range, as_of: Days, cut_off: Instants, grain: Grain = "day") -> Queries:
+        """Every entity at every cut-off, of which each has its day."""
+        count = len(entities)
+        return cls(np.repeat(entities, len(as_of)), np.tile(as_of, count), np.tile(cut_off, count), grain)
+
     def __len__(self) -> int:
         return len(self.entity)
 

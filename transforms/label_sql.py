@@ -11,10 +11,10 @@ from conf.expressions.values import duckdb_name as quoted
 from conf.expressions.values import duckdb_text as text
 from conf.specs import ColumnType
 from transforms.arrow import arrow_type
+from transforms.checks import Check, sentence
 from transforms.text_values import EXAMPLES, in_utc, in_words, read, said
 from transforms.typed_values import take_over, values_among, without_nan
 
-_SHOWN = 60
 _YEARS = (1900, 2200)
 _TIME_EXAMPLE = "a time such as 2025-09-30T16:00:00Z, or a date"
 
@@ -116,33 +116,24 @@ def _typed(number: int, name: str, columns: LabelColumns, values: Mapping[str, p
     return f"coalesce({read(value, type_, zone=zone)}, {midnight})"
 
 
-@dataclass(frozen=True)
-class _Check:
-    """A rule, the SQL that is true of a row that breaks it, and SQL for the words that say so."""
-
-    rule: str
-    condition: str
-    reason: str
-
-
-def _checks(columns: LabelColumns) -> Iterator[_Check]:
+def _checks(columns: LabelColumns) -> Iterator[Check]:
     for number, name in ((0, columns.entity), (1, columns.time)):
-        yield _Check(f"{name}.required", f"_said_{number} is null", text(f"{name} is required and empty"))
+        yield Check(f"{name}.required", f"_said_{number} is null", text(f"{name} is required and empty"))
     yield _type_check(0, columns.entity, EXAMPLES[columns.entity_type], is_shown=columns.hmac_key is None)
     yield _type_check(1, columns.time, _TIME_EXAMPLE)
     year = f"year(timezone({text(columns.zone)}, timezone('UTC', _typed_1)))"
     told = _told(columns.time, 1, f"lies outside {_YEARS[0]} to {_YEARS[1] - 1}")
-    yield _Check(f"{columns.time}.year", f"({year} < {_YEARS[0]} or {year} >= {_YEARS[1]})", told)
+    yield Check(f"{columns.time}.year", f"({year} < {_YEARS[0]} or {year} >= {_YEARS[1]})", told)
     for number, (name, type_) in enumerate(columns.own.items(), start=2):
         if name in columns.targets:
             told = text(f"{name} is what is to be learned, and empty")
-            yield _Check(f"{name}.required", f"_said_{number} is null", told)
+            yield Check(f"{name}.required", f"_said_{number} is null", told)
         yield _type_check(number, name, EXAMPLES[type_])
 
 
-def _type_check(number: int, name: str, example: str, *, is_shown: bool = True) -> _Check:
+def _type_check(number: int, name: str, example: str, *, is_shown: bool = True) -> Check:
     told = _told(name, number, f"is not {example}") if is_shown else text(f"{name}: its value is not {example}")
-    return _Check(f"{name}.type", f"_said_{number} is not null and _typed_{number} is null", told)
+    return Check(f"{name}.type", f"_said_{number} is not null and _typed_{number} is null", told)
 
 
 def _reason(rule: str, reason: str) -> str:
@@ -150,5 +141,4 @@ def _reason(rule: str, reason: str) -> str:
 
 
 def _told(name: str, number: int, what: str) -> str:
-    before, after = text(f"{name}: '"), text(f"' {what}")
-    return f"{before} || substr({in_words(f'_said_{number}')}, 1, {_SHOWN}) || {after}"
+    return sentence(f"{name}: '", in_words(f"_said_{number}"), f"' {what}")

@@ -70,8 +70,7 @@ class _Asked:
     def _queries(self, entities: int) -> Queries:
         numbers = np.array([calendar.day_number(day) for day in self.days.values()], dtype=np.int64)
         cut_offs = np.array(list(self.days), dtype=np.int64)
-        entity = np.repeat(np.arange(entities), len(self.days))
-        return Queries(entity, np.tile(numbers, entities), np.tile(cut_offs, entities), "event" if self.event else "day")
+        return Queries.of_each(range(entities), numbers, cut_offs, "event" if self.event else "day")
 
     def _with_days(self, rows: pa.Table) -> pa.Table:
         cut_offs = pa.array([calendar.iso_utc(moment) for moment in self.days], pa.string())

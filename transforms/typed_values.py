@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from conf.specs import ColumnType
+from conf.specs import ColumnType, Source
 from transforms.text_values import in_utc, within_years
 
 _LONGEST_MONEY = 16
@@ -39,6 +39,11 @@ def is_value(kind: pa.DataType, type_: ColumnType, null_values: Sequence[str] = 
             return bool(kinds.is_timestamp(kind)) and kind.unit == "us"
         case _:
             return False
+
+
+def types_of_values(source: Source) -> dict[str, ColumnType]:
+    """The types of those columns that may come as values; what a column with listed values says is told by its text."""
+    return {name: column.type for name, column in source.columns.items() if not column.values}
 
 
 def values_among(found: pa.Schema, types: Mapping[str, ColumnType], null_values: Sequence[str] = ()) -> dict[str, pa.DataType]:

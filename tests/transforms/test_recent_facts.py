@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from transforms.calendar import FOREVER
+from transforms.fact_order import places_of
 from transforms.recent_facts import recent
 
 SCHEMA = pa.schema(
@@ -18,6 +19,12 @@ SCHEMA = pa.schema(
     ]
 )
 SINCE = 100
+
+
+def recent_of(rows, since, values):
+    facts = pa.Table.from_pylist(rows, SCHEMA)
+    [places] = places_of(facts)
+    return recent(facts, places, since, values)
 
 
 def history(chance):
@@ -45,7 +52,7 @@ def counts(rows, moment, *, start=None):
 @pytest.mark.parametrize("seed", range(60))
 def test_windows_and_presence_are_those_of_all_facts(seed):
     rows = history(random.Random(seed))
-    found = recent(pa.Table.from_pylist(rows, SCHEMA), SINCE, ["a", "b"]).to_pylist()
+    found = recent_of(rows, SINCE, ["a", "b"]).to_pylist()
     assert [row for row in rows if row in found] == found  # in order, none twice
     for moment in range(SINCE, 122):
         for start in range(SINCE, moment):
@@ -72,6 +79,6 @@ def test_of_old_facts_few_are_recent():
         }
         for at in range(50)
     ]
-    found = recent(pa.Table.from_pylist(rows, SCHEMA), SINCE, ["a", "b"])
+    found = recent_of(rows, SINCE, ["a", "b"])
     assert found["at"].to_pylist() == [7, 49]
-    assert recent(pa.Table.from_pylist(rows, SCHEMA), 0, ["a", "b"]).num_rows == 50
+    assert recent_of(rows, 0, ["a", "b"]).num_rows == 50

@@ -6,7 +6,7 @@ from transforms.fact_sql.affected import affected_sql, each_row_stands_alone, of
 from transforms.fact_sql.dialects import DUCKDB, SPARK, Dialect
 from transforms.fact_sql.facts import facts_sql, key_columns, sorted_by
 from transforms.fact_sql.needed import needed_columns
-from transforms.fact_sql.steps import Table, ordered
+from transforms.fact_sql.steps import Table
 
 __all__ = [
     "DUCKDB",
@@ -19,6 +19,5 @@ __all__ = [
     "key_columns",
     "needed_columns",
     "of_keys_sql",
-    "ordered",
     "sorted_by",
 ]
