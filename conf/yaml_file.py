@@ -37,7 +37,7 @@ class YamlFile:
 def parse_yaml(text: str, name: str) -> YamlFile:
     """Raises DefinitionError for text that is not YAML, and for a key that is written twice."""
     try:
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        node = _compose(text)
     except yaml.MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
         raise DefinitionError(f"{name}:{line}: not YAML: {problem.problem}") from problem
@@ -47,6 +47,13 @@ def parse_yaml(text: str, name: str) -> YamlFile:
         raise DefinitionError(f"{name}:1: the file is empty")
     file = YamlFile(name, None)
     return YamlFile(name, _plain(node, (), file), file.lines)
+
+
+def _compose(text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=yaml.CBaseLoader)
+    except yaml.YAMLError:  # the slow one says what it found instead
+        return yaml.compose(text, Loader=yaml.BaseLoader)
 
 
 def _plain(node: yaml.Node, place: Place, file: YamlFile) -> Any:
@@ -62,7 +69,7 @@ def _plain(node: yaml.Node, place: Place, file: YamlFile) -> Any:
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*place, index), file) for index, item in enumerate(node.value)]
-    if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in ("null", "~"):
+    if isinstance(node, yaml.ScalarNode) and not node.style and node.value in ("null", "~"):
         return None
     return node.value
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +30,10 @@ from transforms.calendar import (
 )
 from transforms.derived import evaluate
 from transforms.feature_group import LIFETIME, DailyColumn, DailyPart
-from transforms.kernel import Facts, Positions, Queries, Values
+from transforms.kernel import Facts, Positions, Queries, Values, expand
 from transforms.operations import Answer
 from transforms.points import PointSelection, Spans
+from transforms.stretches import Stretches, StretchRuns
 from transforms.timeline import Runs, Timeline, WindowSelection
 
 MAXIMUM_POINTS = 1_000_000  # and facts, looked at together: bounds memory whatever the number of days and queries
@@ -149,64 +151,140 @@ class _Steps:
         return points if self.every == "day" else first_of_month(points + 1) - 1
 
 
+class _Points:
+    """The points that some groups of queries look at, numbered one after another."""
+
+    def __init__(self, steps: _Steps, first: Days, after: Days) -> None:
+        self.steps = steps
+        self._low, self._high = steps.from_day(first), steps.from_day(after)
+        self.begins = np.concatenate([[0], np.cumsum(self._high - self._low)])  # each group's first point, and their number
+        self._ahead = self.begins[:-1] - self._low
+
+    def __len__(self) -> int:
+        return int(self.begins[-1])
+
+    def from_day(self, days: Days, group: Positions) -> Positions:
+        """The first point of each group that is not before a day."""
+        point: Positions = self._ahead[group] + np.clip(self.steps.from_day(days), self._low[group], self._high[group])
+        return point
+
+    def stretches(self, start: Positions) -> Stretches:
+        """Those that begin at some points, ascending, of which 0 is one."""
+        group = np.searchsorted(self.begins, start, side="right") - 1
+        return Stretches(np.append(start, len(self)), self.steps.day_of(start - self._ahead[group]))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Stretches of points, and the facts that hold at each."""
+
+    stretches: Stretches
+    spans: Spans
+
+    @classmethod
+    def of(cls, points: _Points, spans: Spans, *, each: bool) -> _Held:
+        """`spans`: by point. Each point is a stretch, or those are at which the same facts hold."""
+        begins = np.full(len(points) + 1, each)
+        for edges in (points.begins, spans.low, spans.high):
+            begins[edges] = True
+        stretches = points.stretches(np.flatnonzero(begins[:-1]))
+        return cls(stretches, replace(spans, low=stretches.at(spans.low), high=stretches.at(spans.high)))
+
+    def apart(self, points: _Points) -> _Held:
+        """The same, with each point at which a fact holds a stretch of its own."""
+        start = self.stretches.start
+        nothing = self.spans.added_up(np.ones(len(self.spans.low), dtype=np.int64), len(self.stretches)) == 0
+        _, begins = expand(start[:-1], np.where(nothing, start[:-1] + 1, start[1:]))
+        finer = points.stretches(begins)
+        return _Held(finer, replace(self.spans, low=finer.at(start[self.spans.low]), high=finer.at(start[self.spans.high])))
+
+
 class _Series:
-    """The points of some groups of queries, and the facts that count at each of them."""
+    """The points of some groups of queries, and what is said of each of them."""
 
     def __init__(self, column: DailyColumn, timeline: Timeline, first: Days, after: Days) -> None:
-        self._steps = _Steps(column.every)
         self._timeline = timeline
-        low, high = self._steps.from_day(first), self._steps.from_day(after)
-        self._ahead = np.cumsum(high - low) - (high - low) - low  # of a group: what turns a number into a point
-        self._low, self._high = low, high
-        group = np.repeat(np.arange(len(low)), high - low)
-        self.day = self._steps.day_of(np.arange(len(group)) - self._ahead[group])
-        self._facts = self._selection(column)
-        self._values: dict[Hashable, Values] = {}
+        self._points = _Points(_Steps(column.every), first, after)
+        self._held = self._what_holds(column)
+        self._values: dict[Hashable, tuple[Stretches, Values]] = {}
 
     def answer(self, column: DailyColumn, days: _Wanted, as_of: Days, group: Positions) -> Answer:
         """The answers for queries of days `as_of`, each in a group."""
-        values = self._value(column)
-        runs = Runs(np.arange(len(self.day)), *(self._point(day, group) for day in (days.earliest, days.first, days.after)))
-        runs = replace(runs, low=np.minimum(runs.low, runs.high), first=np.minimum(runs.first, runs.low))
-        [answer] = answer_each(WindowSelection(as_of, self, runs), [Asked(column.operation, values)])
+        stretches, values = self._value(column)
+        earliest, low, high = (self._points.from_day(day, group) for day in (days.earliest, days.first, days.after))
+        low = np.minimum(low, high)
+        runs = StretchRuns.of(stretches, np.minimum(earliest, low), low, high)
+        facts = WindowSelection(as_of, stretches, runs)
+        if not column.operation.takes_stretches(facts, values):
+            each = self._points.stretches(np.arange(len(self._points)))
+            values = values.take(stretches.at(each.start[:-1]))
+            facts = WindowSelection(as_of, each, Runs(np.arange(len(each)), runs.before, low, high))
+        [answer] = answer_each(facts, [Asked(column.operation, values)])
         if answer.words is None and column.operation.type_of(column.value_type) == "string":
             answer = replace(answer, words=values.words)
         return answer
 
-    def _point(self, days: Days, group: Positions) -> Positions:
-        """The first point of each group that is not before a day."""
-        point: Positions = self._ahead[group] + np.clip(self._steps.from_day(days), self._low[group], self._high[group])
-        return point
-
-    def _value(self, column: DailyColumn) -> Values:
+    def _value(self, column: DailyColumn) -> tuple[Stretches, Values]:
         """The value of each point; absent where it is null or the point doesn't count."""
         meaning = (column.parts, column.value_sql, column.value_type, column.days_where_sql)
         if meaning not in self._values:
-            day = pa.array(self.day, pa.int32()).cast(pa.date32())
-            table = evaluate(
-                pa.table({**self._parts(column.parts), "day": day}), {"value": (column.value_sql, column.value_type)}
-            )
-            values = from_arrow(table["value"].combine_chunks(), column.value_type)
-            if column.days_where_sql is not None:
-                table = evaluate(table.select(["value", "day"]), {"counts": (column.days_where_sql, "boolean")})
-                counts = from_arrow(table["counts"].combine_chunks(), "boolean")
-                values = replace(values, present=values.present & counts.present & counts.data)
-            self._values[meaning] = values
+            held = self._held_for(column)
+            values = self._said(column, PointSelection(held.stretches.day, self._timeline.day, held.spans))
+            days = column.every == "day"
+            self._values[meaning] = held.stretches.joined(values, self._points.begins) if days else (held.stretches, values)
         return self._values[meaning]
 
-    def _parts(self, parts: Sequence[DailyPart]) -> Mapping[str, pa.Array]:
+    def _held_for(self, column: DailyColumn) -> _Held:
+        """In stretches that are long where the column says the same of each of their points."""
+        if not column.changes_daily or len(self._held.stretches) == len(self._points):
+            return self._held
+        if self._says_the_same_of_nothing(column):
+            return self._apart
+        return self._each
+
+    def _says_the_same_of_nothing(self, column: DailyColumn) -> bool:
+        """Whether what is said of a day on which no fact holds is the same for every day."""
+        days = self._held.stretches.day
+        every = np.arange(days.min(), (days + self._held.stretches.length).max())
+        values = self._said(column, PointSelection(every, self._timeline.day, self._held.spans.take(slice(0, 0))))
+        return len(Stretches(np.arange(len(every) + 1), every).joined(values, np.zeros(1, dtype=np.int64))[1].data) == 1
+
+    @cached_property
+    def _apart(self) -> _Held:
+        return self._held.apart(self._points)
+
+    @cached_property
+    def _each(self) -> _Held:
+        start = self._held.stretches.start
+        spans = replace(self._held.spans, low=start[self._held.spans.low], high=start[self._held.spans.high])
+        return _Held.of(self._points, spans, each=True)
+
+    def _said(self, column: DailyColumn, facts: PointSelection) -> Values:
+        """The value at each of some points."""
+        day = pa.array(facts.as_of, pa.int32()).cast(pa.date32())
+        table = evaluate(
+            pa.table({**self._parts(column.parts, facts), "day": day}), {"value": (column.value_sql, column.value_type)}
+        )
+        values = from_arrow(table["value"].combine_chunks(), column.value_type)
+        if column.days_where_sql is not None:
+            table = evaluate(table.select(["value", "day"]), {"counts": (column.days_where_sql, "boolean")})
+            counts = from_arrow(table["counts"].combine_chunks(), "boolean")
+            values = replace(values, present=values.present & counts.present & counts.data)
+        return values
+
+    def _parts(self, parts: Sequence[DailyPart], facts: PointSelection) -> Mapping[str, pa.Array]:
         values = self._timeline.facts.values
         asked = [Asked(part.operation, values[part.value], values[part.weight] if part.weight else None) for part in parts]
-        answers = answer_each(self._facts, asked)
+        answers = answer_each(facts, asked)
         return {
             part.name: to_arrow(answer, part.type, values[part.value].words) for part, answer in zip(parts, answers, strict=True)
         }
 
-    def _selection(self, column: DailyColumn) -> PointSelection:
+    def _what_holds(self, column: DailyColumn) -> _Held:
         timeline = self._timeline
         facts = timeline.facts
         known = timeline.select(LIFETIME).everything
-        spans = self._held(known.query, known.positions)
+        spans = self._spans(known.query, known.positions)
         if column.within is not None:
             assert column.since is not None
             moment = facts.values[column.since]
@@ -215,13 +293,16 @@ class _Series:
             bounds = _days_within(column.within, days)
             if column.within.kind == "months":
                 bounds = self._ended(bounds[0], spans.group), self._ended(bounds[1], spans.group)
-            low, high = (self._point(day, spans.group) for day in bounds)
+            low, high = (self._points.from_day(day, spans.group) for day in bounds)
             spans = spans.clipped(low, high)
-        if column.newest_per is not None:
-            key = facts.values[column.newest_per]
+        key = facts.values[column.newest_per] if column.newest_per is not None else None
+        if key is not None:
             spans = spans.take(key.present[spans.positions])
-            spans = spans.newest_of_each(key.data[spans.positions], most=MAXIMUM_POINTS).in_order()
-        return PointSelection(self.day, timeline.day, spans)
+        held = _Held.of(self._points, spans, each=column.every != "day")
+        if key is not None:
+            spans = held.spans.newest_of_each(key.data[held.spans.positions]).in_order()
+            held = replace(held, spans=spans)
+        return held
 
     def _ended(self, days: Days, group: Positions) -> Days:
         """Days with whose ends something begins to be so; instead of a day that T lies in, which has not ended, the next."""
@@ -232,7 +313,7 @@ class _Series:
         ended: Days = days + (unfinished[group] & (days == queries.as_of[group]))
         return ended
 
-    def _held(self, group: Positions, positions: Positions) -> Spans:
+    def _spans(self, group: Positions, positions: Positions) -> Spans:
         """From the end of the day in which a fact begins to hold to the end of the last day before it ceases."""
         timeline = self._timeline
         until = timeline.facts.holds_until
@@ -243,7 +324,7 @@ class _Series:
             last[passed] = local_days_of(ends[passed], timeline.zone)
         holds_from = timeline.facts.holds_from
         first = timeline.day[positions] if holds_from is None else local_days_of(holds_from[positions], timeline.zone)
-        begins, ends = self._point(first, group), self._point(last, group)
+        begins, ends = self._points.from_day(first, group), self._points.from_day(last, group)
         return Spans(group, positions, begins, ends).take(begins < ends)
 
 

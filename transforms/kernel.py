@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +130,27 @@ class Queries:
         return self.take(slice(start, end))
 
 
+class Term(NamedTuple):
+    """What is added up of each fact: its value to a power, times its local day, counted from `since`, to a power.
+
+    In 64 bits, where a sum may wrap round; or `exact`, in Python's integers.
+    """
+
+    values: int
+    days: int = 0
+    since: int = 0
+    exact: bool = False
+
+    def of(self, values: Values, day: Callable[[], Days]) -> NDArray[Any]:
+        """Of whole numbers; 0 of a fact without a value."""
+        numbers = values.data.astype(object if self.exact else np.int64, copy=False)
+        if self.values != 1:
+            numbers = numbers**self.values
+        if self.days:
+            numbers = numbers * (day() - self.since) ** self.days
+        return numbers if values.present.all() else np.where(values.present, numbers, 0)
+
+
 @dataclass(frozen=True)
 class Members:
     """For each query, the positions of the facts that count, oldest first: `positions[starts[i] : starts[i + 1]]`."""
@@ -226,18 +247,27 @@ class Selection(ABC):
     def count(self, values: Values) -> NDArray[np.int64]:
         return self.members(values).counts
 
+    @property
+    def most(self) -> int:
+        """No query sees more facts."""
+        return int(self.everything.counts.max(initial=0))
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """The first and the last local day of all facts, those that no query sees among them; 0 and 0 where there are none."""
+        return (int(self.day.min()), int(self.day.max())) if len(self.day) else (0, 0)
+
     def total(self, values: Values) -> NDArray[Any]:
-        """Exact sum of whole numbers where present: int64, or Python's integers where one doesn't fit."""
+        """Sum where present. Of whole numbers exact: int64, or Python's integers where one doesn't fit; others oldest first."""
         members = self.members(values)
+        if values.type == "number":
+            return members.reduce(np.add, values.data[members.positions])
         return narrowed(members.reduce(np.add, summable(values, len(members.positions))[members.positions]))
 
-    def sum_of(self, values: Values, numbers: Callable[[], NDArray[Any]], called: str) -> NDArray[Any]:
-        """The sums of a number of each fact that has a value; an int64 wraps round.
-
-        `numbers`: of all facts, made of `values`; whatever where there is no value. Those `called` the same are the same.
-        """
+    def sum_of(self, values: Values, term: Term) -> NDArray[Any]:
+        """The sums of a term of each fact that has a value, a whole number; they wrap round."""
         members = self.members(values)
-        return members.reduce(np.add, numbers()[members.positions])
+        return members.reduce(np.add, term.of(values, lambda: self.day)[members.positions])
 
     def extreme(self, ufunc: np.ufunc, values: Values) -> tuple[NDArray[Any], Mask]:
         """`ufunc` (minimum, maximum or bitwise_or) over the facts with a value, and whether there are any."""
@@ -260,10 +290,14 @@ def picked(data: NDArray[Any], places: Positions) -> NDArray[Any]:
     return data[np.clip(places, 0, len(data) - 1)] if len(data) else np.zeros(len(places), dtype=data.dtype)
 
 
+def sums_fit(values: Values, count: int) -> bool:
+    """Whether `count` of the whole numbers can be added in 64 bits, whichever they are."""
+    return values.largest * max(count, 1) < 2**63
+
+
 def summable(values: Values, count: int) -> NDArray[Any]:
     """Whole numbers of which `count` can be added without overflow: int64 where that is sure, else Python's integers."""
-    safe = values.largest * max(count, 1) < 2**63
-    return values.data.astype(np.int64 if safe else object)
+    return values.data.astype(np.int64 if sums_fit(values, count) else object)
 
 
 def narrowed(totals: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.asked import runs_within
+from transforms.asked import MAXIMUM_LOOKS, runs_within
 from transforms.calendar import Days
 from transforms.kernel import Mask, Members, Positions, Selection, Values, expand, narrowed, summable
 
@@ -36,9 +36,16 @@ class Spans:
         clipped = replace(self, low=np.maximum(self.low, low), high=np.minimum(self.high, high))
         return clipped.take(clipped.low < clipped.high)
 
-    def newest_of_each(self, key: NDArray[np.int64], *, most: int) -> Spans:
-        """At each point only the newest of each `key` (one a span, from 0). Looks at `most` points at once."""
-        chain = self.group * (int(key.max(initial=0)) + 1) + key  # the spans of one group and key
+    def added_up(self, numbers: NDArray[Any], points: int) -> NDArray[Any]:
+        """At each point, the sum of the numbers of the spans that hold it. An int64 may wrap round on the way, exactly."""
+        change = np.zeros(points + 1, dtype=numbers.dtype)
+        np.add.at(change, self.low, numbers)
+        np.subtract.at(change, self.high, numbers)
+        return np.cumsum(change)[:-1]
+
+    def newest_of_each(self, key: NDArray[np.int64] | np.int64) -> Spans:
+        """At each point only the newest of each `key` (one a span, from 0; or one of all)."""
+        chain = self.group * (int(np.max(key, initial=0)) + 1) + key  # the spans of one group and key
         order = np.argsort(chain, kind="stable")
         spans, chain = self.take(order), chain[order]
         follows = np.concatenate([chain[1:] == chain[:-1], [False]])[: len(chain)]  # by a newer one
@@ -47,14 +54,14 @@ class Spans:
         tangled = np.isin(chain, chain[follows & ((next_low < spans.low) | (next_high < spans.high))])
         until = np.where(follows, np.minimum(spans.high, next_low), spans.high)
         simple = replace(spans, high=until).take(~tangled & (spans.low < until))
-        return Spans._joined([simple, *spans.take(tangled)._at_each_point(chain[tangled], most)])
+        return Spans._joined([simple, *spans.take(tangled)._at_each_point(chain[tangled])])
 
-    def _at_each_point(self, chain: NDArray[np.int64], most: int) -> Iterator[Spans]:
+    def _at_each_point(self, chain: NDArray[np.int64]) -> Iterator[Spans]:
         """The newest of each chain at each point, found by looking at every point. `chain` ascends."""
         starts = np.flatnonzero(np.diff(chain, prepend=-1))
         ends = np.concatenate([starts[1:], [len(chain)]]).astype(np.int64)
         points = np.add.reduceat(self.high - self.low, starts) if len(starts) else starts
-        for first, last in runs_within(points, most):
+        for first, last in runs_within(points, MAXIMUM_LOOKS):
             if last == first:
                 continue
             part = self.take(slice(starts[first], ends[last - 1]))
@@ -98,7 +105,7 @@ class PointSelection(Selection):
 
     def cost(self, *, walks: bool, history: bool) -> NDArray[np.int64]:
         count = np.full(len(self._spans.low), 1 if walks else 0)
-        return self._added_up(count)
+        return self._spans.added_up(count, len(self))
 
     @cached_property
     def everything(self) -> Members:
@@ -107,16 +114,28 @@ class PointSelection(Selection):
         return Members.of(point[order], self._spans.positions[span[order]], len(self))
 
     def count(self, values: Values) -> NDArray[np.int64]:
-        return self._added_up(values.present[self._spans.positions].astype(np.int64))
+        return self._spans.added_up(values.present[self._spans.positions].astype(np.int64), len(self))
 
     def total(self, values: Values) -> NDArray[Any]:
+        if values.type == "number":
+            return super().total(values)
         most = int(self.count(values).max(initial=0))
         numbers = np.where(values.present, summable(values, most), 0)
-        return narrowed(self._added_up(numbers[self._spans.positions]))
+        return narrowed(self._spans.added_up(numbers[self._spans.positions], len(self)))
 
-    def _added_up(self, numbers: NDArray[Any]) -> NDArray[Any]:
-        """At each point, the sum of the numbers of the spans that hold it. An int64 may wrap round on the way, exactly."""
-        change = np.zeros(len(self) + 1, dtype=numbers.dtype)
-        np.add.at(change, self._spans.low, numbers)
-        np.subtract.at(change, self._spans.high, numbers)
-        return np.cumsum(change)[:-1]
+    def newest(self, values: Values) -> Positions:
+        return self._at_each_point(self._with(values).newest_of_each(np.int64(0)))
+
+    def oldest(self, values: Values) -> Positions:
+        return self._at_each_point(self._with(values).take(slice(None, None, -1)).newest_of_each(np.int64(0)))
+
+    def _with(self, values: Values) -> Spans:
+        """The spans of facts with a value."""
+        return self._spans.take(values.present[self._spans.positions])
+
+    def _at_each_point(self, spans: Spans) -> Positions:
+        """The position of the one fact that holds at each point; -1 where none does."""
+        found = np.full(len(self), -1)
+        span, point = expand(spans.low, spans.high)
+        found[point] = spans.positions[span]
+        return found

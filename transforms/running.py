@@ -51,8 +51,8 @@ class Running:
         return self._kept.get("count", values, lambda: totals(self.of(values.present).astype(np.int64)))
 
     def totals(self, values: Values, numbers: Callable[[], Array], called: str) -> Array:
-        """Of a number of each fact that has a value, made of its values: those `called` the same are the same."""
-        return self._kept.get(called, values, lambda: totals(self.of(np.where(values.present, numbers(), 0))))
+        """Of a number of each fact, made of its values, 0 where it has none: those `called` the same are the same."""
+        return self._kept.get(called, values, lambda: totals(self.of(numbers())))
 
     def newest(self, values: Values) -> Positions:
         """Of the facts before each place, the place of the newest with a value; -1 where there is none."""

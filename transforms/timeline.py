@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from conf.windows import Window
 from transforms.calendar import BEGINNING, Days, Instants, local_days_of, window_bounds
-from transforms.kernel import Facts, Mask, Members, Positions, Queries, Selection, Values, expand, narrowed, summable
+from transforms.kernel import Facts, Mask, Members, Positions, Queries, Selection, Term, Values, expand, narrowed, sums_fit
 from transforms.running import Array, Kept, Running, nothing_for
 
 LADDER_ROOM = 256 * 2**20
@@ -172,9 +172,22 @@ class Runs:
         """How many facts of each run have a value."""
         return self._difference(self.running.counts(values))
 
-    def sums(self, values: Values, numbers: Callable[[], Array], called: str) -> Array:
-        """Of a number of each fact that has a value, made of its values."""
-        return self._difference(self.running.totals(values, numbers, called))
+    @property
+    def most(self) -> int:
+        """How many facts the longest run has."""
+        return int((self.high - self.low).max(initial=0))
+
+    def extent(self, day: Days) -> tuple[int, int]:
+        """The first and the last of the local days; 0 and 0 where there are none."""
+        return (int(day.min()), int(day.max())) if len(day) else (0, 0)
+
+    def sums(self, values: Values, term: Term, day: Callable[[], Days]) -> Array:
+        """Of a term of each fact that has a value. `day`: the local day of each fact."""
+        return self._difference(self.running.totals(values, lambda: term.of(values, day), str(term)))
+
+    def repeated(self, members: Members, data: Array) -> Array:
+        """`data`, one of each member, as often as it counts."""
+        return data
 
     def extreme(self, ufunc: np.ufunc, values: Values) -> Array:
         """`ufunc` over the values of each run, whatever where a run has none."""
@@ -235,8 +248,8 @@ class Rung(Runs):
             return self.high - self.low
         return self._reduced(np.add, values, lambda: values.present.astype(np.int64), "present")
 
-    def sums(self, values: Values, numbers: Callable[[], Array], called: str) -> Array:
-        return self._reduced(np.add, values, numbers, called)
+    def sums(self, values: Values, term: Term, day: Callable[[], Days]) -> Array:
+        return self._reduced(np.add, values, lambda: term.of(values, day), str(term))
 
     def extreme(self, ufunc: np.ufunc, values: Values) -> Array:
         return self._reduced(ufunc, values, lambda: values.data, "values")
@@ -294,6 +307,14 @@ class WindowSelection(Selection):
     def day(self) -> Days:
         return self._dated.day
 
+    @property
+    def most(self) -> int:
+        return self._settled.most + (self._judged.runs.most if self._judged else 0)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        return self._settled.extent(self.day)
+
     def slice(self, start: int, end: int) -> WindowSelection:
         judged = self._judged.slice(start, end) if self._judged else None
         return WindowSelection(self.as_of[start:end], self._dated, self._settled.slice(start, end), judged)
@@ -315,15 +336,15 @@ class WindowSelection(Selection):
         return count
 
     def total(self, values: Values) -> NDArray[Any]:
-        most = int((self._settled.high - self._settled.low).max(initial=0))
-        most += int(self._own.counts.max(initial=0)) if self._own is not None else 0
-        numbers = summable(values, most)
-        return narrowed(self.sum_of(values, lambda: numbers, f"total {numbers.dtype}"))
+        if values.type == "number":
+            members = self.members(values)
+            return members.reduce(np.add, self._settled.repeated(members, values.data[members.positions]))
+        return narrowed(self.sum_of(values, Term(1, exact=not sums_fit(values, self.most))))
 
-    def sum_of(self, values: Values, numbers: Callable[[], NDArray[Any]], called: str) -> NDArray[Any]:
-        total = self._settled.sums(values, numbers, called)
+    def sum_of(self, values: Values, term: Term) -> NDArray[Any]:
+        total = self._settled.sums(values, term, lambda: self.day)
         if (own := self._own_with(values)) is not None:
-            total = total + own.reduce(np.add, numbers()[own.positions])
+            total = total + own.reduce(np.add, term.of(values, lambda: self.day)[own.positions])
         return total
 
     def extreme(self, ufunc: np.ufunc, values: Values) -> tuple[NDArray[Any], Mask]:

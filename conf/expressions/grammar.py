@@ -47,8 +47,8 @@ def read(text: str) -> exp.Expr:
 def written(tree: exp.Expr) -> str:
     """As in the definition, but for spacing and the case of keywords."""
     if isinstance(tree, exp.Null | exp.Boolean):
-        return tree.sql(dialect=Subset).lower()
-    return tree.sql(dialect=Subset, normalize_functions=False)
+        return tree.sql(dialect=Subset, copy=False).lower()
+    return tree.sql(dialect=Subset, normalize_functions=False, copy=False)
 
 
 def _syntax_error(text: str, problem: ParseError) -> str:

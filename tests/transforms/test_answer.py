@@ -218,7 +218,7 @@ def daily(name: str, part: str, op: str, window: str, sql: str = "p") -> DailyCo
     own = column(name, operation.type_of(type_), op)
     clock = replace(Clock(), daily=True).name
     parts = (DailyPart("p", inner, "v", None, type_),)
-    return DailyColumn(own, "orders", clock, parts, sql, type_, None, operation, Window.parse(window))
+    return DailyColumn(own, "orders", clock, parts, sql, type_, None, False, operation, Window.parse(window))
 
 
 def test_values_of_every_day_beside_the_others():

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from transforms import running
-from transforms.kernel import Values
-from transforms.operations.exact_sums import _about_means, squares_fit
+from transforms.kernel import Term, Values
+from transforms.operations.exact_sums import _about_means, products_with_days_fit, squares_fit
 from transforms.running import Running
-from transforms.timeline import Ladder
+from transforms.timeline import Ladder, Runs, WindowSelection
 
 RANDOM = np.random.default_rng(7)
 
@@ -67,15 +68,15 @@ def test_all_windows_of_a_ladder_are_reduced_at_once(monkeypatch):
     values = some_values(60)
     edges = np.array([[0, 10, 25, 30], [30, 30, 45, 60]])
     ladder = Ladder(edges[:, 0], edges, Running(np.arange(60)))
-    asked = []
+    day, asked = np.arange(60), []
 
-    def numbers():
+    def days():
         asked.append(True)
-        return values.data
+        return day
 
     for number in range(3):
-        found = ladder.rung(number).sums(values, numbers, "values")
-        assert found.tolist() == [values.data[start:end].sum() for start, end in edges[:, [number, 3]]]
+        found = ladder.rung(number).sums(values, Term(1, 1), days)
+        assert found.tolist() == [(values.data * day)[start:end].sum() for start, end in edges[:, [number, 3]]]
     assert len(asked) == 1
 
 
@@ -99,11 +100,26 @@ def test_sums_about_means_are_rounded_once():
 @pytest.mark.parametrize(
     ("values", "fit"),
     [
-        (Values("money", np.array([10**8] * 900), np.ones(900, dtype=bool)), True),
+        (Values("money", np.array([10**8] * 922), np.ones(922, dtype=bool)), True),
         (Values("money", np.array([10**8] * 923), np.ones(923, dtype=bool)), False),
         (Values("number", np.array([1.0]), np.ones(1, dtype=bool)), False),  # doubles are added in order
         (Values("integer", np.array([], dtype=np.int64), np.ones(0, dtype=bool)), True),
     ],
 )
 def test_squares_fit(values, fit):
-    assert squares_fit(values) is fit
+    """As many as a window has."""
+    count = len(values.data)
+    assert squares_fit(of_one_query(np.arange(count), count), values) is fit
+    assert squares_fit(of_one_query(np.arange(count), count // 2), values) is (values.type != "number")
+
+
+@pytest.mark.parametrize(("days", "fit"), [([0, 2**30], True), ([0, 2**31], False), ([2**40, 2**40 + 2**30], True), ([], True)])
+def test_products_with_days_fit(days, fit):
+    values = Values("integer", np.ones(len(days), dtype=np.int64), np.ones(len(days), dtype=bool))
+    assert products_with_days_fit(of_one_query(np.array(days, dtype=np.int64), len(days)), values) is fit
+
+
+def of_one_query(day, count):
+    """Facts of these days, of which one query sees so many."""
+    runs = Runs(np.arange(len(day)), np.array([0]), np.array([0]), np.array([count]))
+    return WindowSelection(np.array([0]), SimpleNamespace(day=day), runs)

@@ -181,7 +181,7 @@ class DailyColumn:
     At each point p with its end t_p: the facts of the clock known at T (both clocks) that hold at t_p; with `within` also those
     only whose `since` (the name of a fact value, a timestamp) lies in that window ending at p; with `newest_per`, of those only
     the newest of each of its values. `value_sql`: DuckDB SQL over the parts' names and `day` (a date). `days_where_sql`: over
-    `value` and `day`.
+    `value` and `day`. `changes_daily`: whether what is said may differ between points at which the same facts hold.
     """
 
     column: Column
@@ -191,6 +191,7 @@ class DailyColumn:
     value_sql: str
     value_type: ColumnType
     days_where_sql: str | None
+    changes_daily: bool
     operation: Operation
     window: Window
     lag: int = 0

@@ -81,6 +81,7 @@ class _Compiler:
                     self.value.duckdb(),
                     self.value.type,
                     self.days_where.duckdb() if self.days_where else None,
+                    self._changes_daily,
                     self.operation,
                     window or LIFETIME,
                     lag,
@@ -89,6 +90,12 @@ class _Compiler:
                     began,
                     newest_per,
                 )
+
+    @property
+    def _changes_daily(self) -> bool:
+        """Whether anything but the facts decides what is said of a day."""
+        told = [self.value, *filter(None, [self.days_where])]
+        return any("day" in expression.columns for expression in told) or any(part.operation.ages for part in self.parts)
 
     def _null_when(self, window: Window | None) -> str:
         """Never, where an operation needs no more than a day, the window has days whatever happened, and each day has a value."""

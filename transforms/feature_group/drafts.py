@@ -74,6 +74,7 @@ class DailyDraft:
     value_sql: str
     value_type: ColumnType
     days_where_sql: str | None
+    changes_daily: bool
     operation: Operation
     window: Window
     lag: int
@@ -96,6 +97,7 @@ class DailyDraft:
             self.value_sql,
             self.value_type,
             self.days_where_sql,
+            self.changes_daily,
             self.operation,
             self.window,
             self.lag,

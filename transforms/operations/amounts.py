@@ -19,12 +19,13 @@ class Sum(Operation):
     """Sum of `of`; money exactly, in cents; numbers oldest first. An integer beyond 64 bits is null."""
 
     name, takes, empty, in_words = "sum", NUMBERS, "0", "sum of"
+    of_stretches = True
 
     def walks(self, values: Values) -> bool:
         return values.type == "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
-        total = _total(facts, values)
+        total = facts.total(values)
         if total.dtype == object and values.type == "integer":
             fits = np.array([-(2**63) <= number < 2**63 for number in total], dtype=np.bool_)
             return Answer(np.where(fits, total, 0).astype(np.int64), fits)
@@ -35,6 +36,7 @@ class Mean(Operation):
     """Mean of `of`, by weight where there is one; money to the cent, rounded half away from zero."""
 
     name, takes, weighs, in_words = "mean", NUMBERS, True, "mean of"
+    of_stretches = True
     null_weights = "the weights add up to 0"
 
     @classmethod
@@ -48,7 +50,7 @@ class Mean(Operation):
         if weights is not None:
             return _weighted_mean(facts, values, weights)
         count = facts.count(values)
-        return _quotient(values, _total(facts, values), count, count > 0)
+        return _quotient(values, facts.total(values), count, count > 0)
 
 
 class Minimum(Operation):
@@ -56,7 +58,7 @@ class Minimum(Operation):
 
     name, takes, in_words = "min", ORDERED, "least"
 
-    def takes_runs(self, values: Values) -> bool:
+    def takes_runs(self, facts: Selection, values: Values) -> bool:
         return True
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -68,7 +70,7 @@ class Maximum(Operation):
 
     name, takes, in_words = "max", ORDERED, "greatest"
 
-    def takes_runs(self, values: Values) -> bool:
+    def takes_runs(self, facts: Selection, values: Values) -> bool:
         return True
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -80,6 +82,7 @@ class DecayedSum(Operation):
     """Sum of `of`, of which every fact loses half its weight with every `half_life` local days that passed until D."""
 
     name, takes, empty, in_words = "decayed_sum", NUMBERS, "0", "sum, halved every {half_life:g} local days, of"
+    ages = True
     gives = "number"
     parameters = declared(half_life=Parameter("in how many local days a fact loses half its weight", duration_in_days))
 
@@ -90,13 +93,6 @@ class DecayedSum(Operation):
         age = facts.as_of[members.query] - facts.day[members.positions]
         decayed = in_units(values, members.positions) * np.exp2(-age / self.half_life)
         return Answer.always(members.reduce(np.add, decayed))
-
-
-def _total(facts: Selection, values: Values) -> NDArray[Any]:
-    if values.type != "number":
-        return facts.total(values)
-    members = facts.members(values)
-    return members.reduce(np.add, values.data[members.positions])
 
 
 def _weighted_mean(facts: Selection, values: Values, weights: Values) -> Answer:

@@ -86,6 +86,8 @@ class Operation(ABC):
     ordered: ClassVar[bool] = False  # whether it matters which of two facts of one moment came first
     weighs: ClassVar[bool] = False  # whether it takes a weight
     looks_back: ClassVar[bool] = False  # whether the fact before a window matters
+    of_stretches: ClassVar[bool] = False  # see `takes_stretches`
+    ages: ClassVar[bool] = False  # whether the answer changes from day to day though the facts don't
     gives_json: ClassVar[bool] = False  # whether its texts are JSON: a list or a map
     parameters: ClassVar[Mapping[str, Parameter]] = declared()
 
@@ -110,9 +112,13 @@ class Operation(ABC):
         """Whether it looks at every fact of every window, so that memory grows with both; otherwise running totals do."""
         return True
 
-    def takes_runs(self, values: Values) -> bool:
+    def takes_runs(self, facts: Selection, values: Values) -> bool:
         """Whether sums and extremes of runs answer it, where a selection knows these without a look at every fact."""
         return False
+
+    def takes_stretches(self, facts: Selection, values: Values) -> bool:
+        """Whether days of one value, one after another, may be one fact, which a selection counts and adds up as often."""
+        return self.of_stretches or self.takes_runs(facts, values)
 
     @abstractmethod
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer: ...

@@ -17,6 +17,7 @@ class ChangeCount(Operation):
     """How many facts have another value than the fact before them. The very first fact is no change."""
 
     name, takes, empty, ordered, looks_back, in_words = "change_count", ANY_TYPE, "0", True, True, "number of changes of"
+    of_stretches = True
     gives = "integer"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -29,6 +30,7 @@ class RiseCount(Operation):
     """How many facts have a greater value than the fact before them."""
 
     name, takes, empty, ordered, looks_back, in_words = "rise_count", ORDERED, "0", True, True, "number of rises of"
+    of_stretches = True
     gives = "integer"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -60,6 +62,7 @@ class ReturnCount(Operation):
 
     name, takes, empty, ordered, looks_back = "return_count", NUMBERS, "0", True, True
     in_words = "number of returns to {low} or less, from {high} or more, of"
+    of_stretches = True
     gives = "integer"
     parameters = declared(
         high=Parameter("the value that must have been reached", number),

@@ -13,6 +13,7 @@ class Count(Operation):
     """How many facts have a value; all of them without `of`."""
 
     name, takes, needs_of, empty, in_words = "count", ANY_TYPE, False, "0", "number of"
+    of_stretches = True
     gives = "integer"
 
     def walks(self, values: Values) -> bool:
@@ -28,7 +29,7 @@ class DistinctCount(Operation):
     name, takes, empty, in_words = "distinct_count", ANY_TYPE, "0", "number of different"
     gives = "integer"
 
-    def takes_runs(self, values: Values) -> bool:
+    def takes_runs(self, facts: Selection, values: Values) -> bool:
         return values.bits is not None
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -42,6 +43,7 @@ class AnyTrue(Operation):
     """Whether the condition held for at least one fact; false of nothing."""
 
     name, takes, needs_of, empty, judges, in_words = "any", frozenset({"boolean"}), False, "false", True, "whether any of"
+    of_stretches = True
     gives = "boolean"
 
     def walks(self, values: Values) -> bool:
@@ -55,6 +57,7 @@ class AllTrue(Operation):
     """Whether the condition held for every fact; null of nothing."""
 
     name, takes, needs_of, judges, in_words = "all", frozenset({"boolean"}), False, True, "whether all of"
+    of_stretches = True
     gives = "boolean"
 
     def walks(self, values: Values) -> bool:

@@ -13,6 +13,7 @@ class Recency(Operation):
     """Local days from the day of the newest fact to D."""
 
     name, takes, needs_of, in_words = "recency", ANY_TYPE, False, "local days since the last of"
+    ages = True
     gives = "integer"
 
     def walks(self, values: Values) -> bool:
@@ -27,6 +28,7 @@ class Age(Operation):
     """Local days from the day of the oldest fact to D."""
 
     name, takes, needs_of, in_words = "age", ANY_TYPE, False, "local days since the first of"
+    ages = True
     gives = "integer"
 
     def walks(self, values: Values) -> bool:

@@ -16,6 +16,7 @@ class First(Operation):
     """The value of the oldest fact; ties by known time, then primary key."""
 
     name, takes, ordered, in_words = "first", ANY_TYPE, True, "first"
+    of_stretches = True
 
     def walks(self, values: Values) -> bool:
         return False
@@ -28,6 +29,7 @@ class Last(Operation):
     """The value of the newest fact; ties by known time, then primary key."""
 
     name, takes, ordered, in_words = "last", ANY_TYPE, True, "last"
+    of_stretches = True
 
     def walks(self, values: Values) -> bool:
         return False

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernel import Selection, Values
-
-_LONGEST_SPAN = 2**17  # local days between the oldest and the newest fact
+from transforms.kernel import Selection, Term, Values
 
 Sums = NDArray[np.int64]
 
 
-def squares_fit(values: Values) -> bool:
-    """Whether the products of whole numbers and days add up in 64 bits, of however many of these facts."""
-    largest = max(values.largest, _LONGEST_SPAN) if values.type != "number" else 0
-    return values.type != "number" and len(values.data) * largest * max(values.largest, 1) < 2**63
+def squares_fit(facts: Selection, values: Values) -> bool:
+    """Whether squares of whole numbers add up in 64 bits, of as many facts as a query sees."""
+    return values.type != "number" and facts.most * values.largest**2 < 2**63
+
+
+def products_with_days_fit(facts: Selection, values: Values) -> bool:
+    """Whether squares of days, and their products with whole numbers, do."""
+    first, last = facts.extent
+    return values.type != "number" and facts.most * (last - first) * max(values.largest, last - first) < 2**63
 
 
 def away_from_mean(facts: Selection, values: Values) -> tuple[Sums, NDArray[np.float64]]:
@@ -25,9 +28,8 @@ def away_from_mean(facts: Selection, values: Values) -> tuple[Sums, NDArray[np.f
 
     Only where `squares_fit`.
     """
-    numbers = values.data.astype(np.int64, copy=False)
     count, total = facts.count(values), facts.total(values)
-    squares = facts.sum_of(values, lambda: numbers * numbers, "squares")
+    squares = facts.sum_of(values, Term(2))
     return count, _about_means(count, squares, total, total) / _unit(values) ** 2
 
 
@@ -41,17 +43,11 @@ class DaysAndValues:
     together: NDArray[np.float64]
 
 
-def days_and_values(facts: Selection, values: Values) -> DaysAndValues | None:
-    """Only where `squares_fit`; None where the facts lie more days apart than any ledger is long."""
-    first, last = (int(facts.day.min()), int(facts.day.max())) if len(facts.day) else (0, 0)
-    if last - first >= _LONGEST_SPAN or len(facts.day) * (last - first) ** 2 >= 2**63:
-        return None
-    day = facts.day - first
-    numbers = values.data.astype(np.int64, copy=False)
+def days_and_values(facts: Selection, values: Values) -> DaysAndValues:
+    """Only where `products_with_days_fit`."""
+    first, _ = facts.extent
     count, total = facts.count(values), facts.total(values)
-    days = facts.sum_of(values, lambda: day, "days")
-    squares = facts.sum_of(values, lambda: day * day, "squares of days")
-    products = facts.sum_of(values, lambda: day * numbers, "days times values")
+    days, squares, products = (facts.sum_of(values, Term(*powers, since=first)) for powers in ((0, 1), (0, 2), (1, 1)))
     spread, together = _about_means(count, squares, days, days), _about_means(count, products, days, total)
     return DaysAndValues(count, spread, together / _unit(values))
 
