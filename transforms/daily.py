@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -29,13 +29,14 @@ from transforms.calendar import (
     window_days,
 )
 from transforms.derived import evaluate
-from transforms.feature_group import LIFETIME, DailyColumn, DailyPart
+from transforms.feature_group import LIFETIME, DailyColumn
 from transforms.kernel import Facts, Positions, Queries, Values, expand
 from transforms.operations import Answer
 from transforms.points import PointSelection, Spans
 from transforms.stretches import Stretches, StretchRuns
 from transforms.timeline import Runs, Timeline, WindowSelection
 
+_DAYS_TRIED = 400  # and multiples of it, so that what is found out of them serves many buckets
 MAXIMUM_POINTS = 1_000_000  # and facts, looked at together: bounds memory whatever the number of days and queries
 
 
@@ -229,7 +230,9 @@ class _Series:
         meaning = (column.parts, column.value_sql, column.value_type, column.days_where_sql)
         if meaning not in self._values:
             held = self._held_for(column)
-            values = self._said(column, PointSelection(held.stretches.day, self._timeline.day, held.spans))
+            values = _said(
+                column, PointSelection(held.stretches.day, self._timeline.day, held.spans), self._timeline.facts.values
+            )
             days = column.every == "day"
             self._values[meaning] = held.stretches.joined(values, self._points.begins) if days else (held.stretches, values)
         return self._values[meaning]
@@ -245,9 +248,8 @@ class _Series:
     def _says_the_same_of_nothing(self, column: DailyColumn) -> bool:
         """Whether what is said of a day on which no fact holds is the same for every day."""
         days = self._held.stretches.day
-        every = np.arange(days.min(), (days + self._held.stretches.length).max())
-        values = self._said(column, PointSelection(every, self._timeline.day, self._held.spans.take(slice(0, 0))))
-        return len(Stretches(np.arange(len(every) + 1), every).joined(values, np.zeros(1, dtype=np.int64))[1].data) == 1
+        first, after = int(days.min()), int((days + self._held.stretches.length).max())
+        return _constant_of_nothing(column, first // _DAYS_TRIED * _DAYS_TRIED, -(-after // _DAYS_TRIED) * _DAYS_TRIED)
 
     @cached_property
     def _apart(self) -> _Held:
@@ -258,27 +260,6 @@ class _Series:
         start = self._held.stretches.start
         spans = replace(self._held.spans, low=start[self._held.spans.low], high=start[self._held.spans.high])
         return _Held.of(self._points, spans, each=True)
-
-    def _said(self, column: DailyColumn, facts: PointSelection) -> Values:
-        """The value at each of some points."""
-        day = pa.array(facts.as_of, pa.int32()).cast(pa.date32())
-        table = evaluate(
-            pa.table({**self._parts(column.parts, facts), "day": day}), {"value": (column.value_sql, column.value_type)}
-        )
-        values = from_arrow(table["value"].combine_chunks(), column.value_type)
-        if column.days_where_sql is not None:
-            table = evaluate(table.select(["value", "day"]), {"counts": (column.days_where_sql, "boolean")})
-            counts = from_arrow(table["counts"].combine_chunks(), "boolean")
-            values = replace(values, present=values.present & counts.present & counts.data)
-        return values
-
-    def _parts(self, parts: Sequence[DailyPart], facts: PointSelection) -> Mapping[str, pa.Array]:
-        values = self._timeline.facts.values
-        asked = [Asked(part.operation, values[part.value], values[part.weight] if part.weight else None) for part in parts]
-        answers = answer_each(facts, asked)
-        return {
-            part.name: to_arrow(answer, part.type, values[part.value].words) for part, answer in zip(parts, answers, strict=True)
-        }
 
     def _what_holds(self, column: DailyColumn) -> _Held:
         timeline = self._timeline
@@ -326,6 +307,37 @@ class _Series:
         first = timeline.day[positions] if holds_from is None else local_days_of(holds_from[positions], timeline.zone)
         begins, ends = self._points.from_day(first, group), self._points.from_day(last, group)
         return Spans(group, positions, begins, ends).take(begins < ends)
+
+
+def _said(column: DailyColumn, facts: PointSelection, values: Mapping[str, Values]) -> Values:
+    """The value at each of some points. `values`: of the facts."""
+    parts = column.parts
+    asked = [Asked(part.operation, values[part.value], values[part.weight] if part.weight else None) for part in parts]
+    answers = answer_each(facts, asked)
+    day = pa.array(facts.as_of, pa.int32()).cast(pa.date32())
+    if column.value_sql == f'"{parts[0].name}"' and answers[0].words is None and answers[0].data.dtype != object:
+        said = Values(column.value_type, answers[0].data, answers[0].present, values[parts[0].value].words)
+    else:
+        arrays = {
+            part.name: to_arrow(answer, part.type, values[part.value].words) for part, answer in zip(parts, answers, strict=True)
+        }
+        table = evaluate(pa.table({**arrays, "day": day}), {"value": (column.value_sql, column.value_type)})
+        said = from_arrow(table["value"].combine_chunks(), column.value_type)
+    if column.days_where_sql is None:
+        return said
+    value = to_arrow(Answer(said.data, said.present), column.value_type, said.words)
+    table = evaluate(pa.table({"value": value, "day": day}), {"counts": (column.days_where_sql, "boolean")})
+    counts = from_arrow(table["counts"].combine_chunks(), "boolean")
+    return replace(said, present=said.present & counts.present & counts.data)
+
+
+@lru_cache(maxsize=1_000)
+def _constant_of_nothing(column: DailyColumn, first: int, after: int) -> bool:
+    """Whether a column says the same of all of these days, where no fact holds on any."""
+    days, nothing = np.arange(first, after), np.zeros(0, dtype=np.int64)
+    said = _said(column, PointSelection(days, nothing, Spans(nothing, nothing, nothing, nothing)), _no_facts([column]).values)
+    same = (said.present == said.present[0]) & ((said.data == said.data[0]) | ~said.present)
+    return bool(same.all())
 
 
 def _days_within(window: Window, since: Days) -> tuple[Days, Days]:
