@@ -18,6 +18,7 @@ from stores.snapshots import DayWriter, Kind, SnapshotFile
 from stores.storage import Storage
 from transforms.answer import MAXIMUM_CELLS, answer_groups, finish, queries_of, reach, snapshot_schema
 from transforms.calendar import cut_off, iso_utc
+from transforms.fact_arrays import entities_on, facts_of
 from transforms.feature_group import CompiledGroup
 from transforms.kernel import Facts, Queries
 
@@ -136,16 +137,10 @@ def _finished(task: BucketTask, group: CompiledGroup, told: Sequence[pa.Table]) 
 
 
 def _told_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[CompiledGroup, pa.Table]]:
-    tables = {name: reader.read(bucket, since=task.since[name]) for name, reader in task.readers.items()}
-    spines = {group.spine[:2] for group in task.groups}
-    found = [task.readers[s].entities(table, clock) for s, clock in spines if (table := tables[s]) is not None]
-    if not found:
-        return
-    entities = pa.chunked_array(found, pa.string()).unique().sort()
-    facts: dict[tuple[str, str], Facts] = {}
-    for name, table in tables.items():
-        if table is not None:
-            facts |= {(name, clock): part for clock, part in task.readers[name].facts(table, entities)}
+    prepared = {name: reader.prepared(bucket, since=task.since[name]) for name, reader in task.readers.items()}
+    entities = entities_on((group.spine[:2] for group in task.groups), prepared)
+    facts = facts_of(prepared, entities)
+    del prepared
     for days, groups in _of_the_same_days(task).items():
         for some, queries in _in_slices(facts, len(entities), days, groups, task.zone):
             yield from answer_groups(groups, some, queries, entities, task.zone)

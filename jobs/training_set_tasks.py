@@ -20,7 +20,8 @@ from stores.storage import Storage
 from stores.training_sets import TrainingFile, TrainingSetTable, read_labels
 from transforms.answer import FactTables
 from transforms.calendar import midnights_of
-from transforms.kernel import Facts, Queries
+from transforms.fact_arrays import entities_on, facts_of
+from transforms.kernel import Queries
 from transforms.labels import distinct
 from transforms.training_rows import Made, TrainingRows, without_history
 
@@ -94,18 +95,17 @@ def write_buckets(task: LabelTask, number: int, buckets: Sequence[int], quaranti
 
 
 def _rows_of_bucket(task: LabelTask, bucket: int, written: Written, conflicts: list[pa.RecordBatch]) -> Iterator[Made]:
-    tables = {name: reader.read(bucket) for name, reader in task.readers.items()}
-    outcomes = {name: reader.read(bucket) for name, reader in task.outcome_readers.items()}
+    prepared = {name: reader.prepared(bucket) for name, reader in task.readers.items()}
+    outcomes = {name: reader.prepared(bucket) for name, reader in task.outcome_readers.items()}
     if task.days:
-        entities = _spine_entities(task, tables)
+        entities = entities_on((group.spine[:2] for group in task.rows.groups), prepared)
     elif bucket in task.labels:
         found = distinct(read_labels(task.storage, task.labels[bucket], task.rows.label_schema), task.names)
         entities = pc.unique(found.labels["_entity"].combine_chunks())
     else:
         return
-    facts = _facts(task.readers, tables, entities)
-    outcome_facts = _facts(task.outcome_readers, outcomes, entities)
-    del tables, outcomes
+    facts, outcome_facts = facts_of(prepared, entities), facts_of(outcomes, entities)
+    del prepared, outcomes
     if task.days:
         for labels in _spine_labels(task, facts, entities):
             written.labels += len(labels)
@@ -116,22 +116,6 @@ def _rows_of_bucket(task: LabelTask, bucket: int, written: Written, conflicts: l
     if found.conflicts:
         conflicts.append(quarantine_rows(task.name, task.file, found.conflicts))
     yield from task.rows.make(found.labels, facts, outcome_facts, entities)
-
-
-def _facts(
-    readers: Mapping[str, BucketReader], tables: Mapping[str, pa.Table | None], entities: pa.Array
-) -> dict[tuple[str, str], Facts]:
-    facts: dict[tuple[str, str], Facts] = {}
-    for name, table in tables.items():
-        if table is not None:
-            facts |= {(name, clock): part for clock, part in readers[name].facts(table, entities)}
-    return facts
-
-
-def _spine_entities(task: LabelTask, tables: Mapping[str, pa.Table | None]) -> pa.Array:
-    spines = {group.spine[:2] for group in task.rows.groups}
-    found = [task.readers[s].entities(table, clock) for s, clock in spines if (table := tables[s]) is not None]
-    return pa.chunked_array(found, pa.string()).unique().sort() if found else pa.array([], pa.string())
 
 
 def _spine_labels(task: LabelTask, facts: FactTables, entities: pa.Array) -> Iterator[pa.Table]:

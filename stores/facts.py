@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from stores.bucket_stage import BucketStage
 from stores.storage import Storage
-from transforms.fact_arrays import CLOCK_COLUMNS, ValueTypes, entities_with_facts, facts_on_clocks, value_types
+from transforms.fact_arrays import CLOCK_COLUMNS, PreparedRows, ValueTypes, value_types
 from transforms.fact_layers import merged
 from transforms.fact_order import in_order, places_of
 from transforms.fact_sql import sorted_by
 from transforms.feature_group import Stream
-from transforms.kernel import Facts
 from transforms.recent_facts import recent
 
 if TYPE_CHECKING:
@@ -217,6 +216,11 @@ class BucketReader:
     def of(cls, table: FactTable, layers: Sequence[Layer]) -> BucketReader:
         return cls(table.storage, tuple(layers), value_types(table.stream), tuple(table.key_columns))
 
+    def prepared(self, bucket: int, *, since: int | None = None) -> PreparedRows | None:
+        """What `read` gives, to be told apart by clock."""
+        table = self.read(bucket, since=since)
+        return None if table is None else PreparedRows(table, self.value_types)
+
     def read(self, bucket: int, *, since: int | None = None) -> pa.Table | None:
         """All facts of a bucket that stand, sorted by clock, entity, at, known time and key; None where there are none.
 
@@ -275,11 +279,3 @@ class BucketReader:
                 with self.storage.open_input(file.path) as stream:
                     keys += pq.read_table(stream, columns=["key"])["key"].cast(pa.int64()).chunks
         return pa.chunked_array(keys, pa.int64()).combine_chunks()
-
-    def facts(self, table: pa.Table, entities: pa.Array) -> Iterator[tuple[str, Facts]]:
-        """Each clock's facts of the given entities (sorted by their bytes, without repeats)."""
-        return facts_on_clocks(table, self.value_types, entities)
-
-    def entities(self, table: pa.Table, clock: str) -> pa.Array:
-        """The entities with facts on a clock, sorted by their bytes."""
-        return entities_with_facts([(table, clock)])

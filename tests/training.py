@@ -16,7 +16,7 @@ from conf.training_sets import TrainingSet
 from tests.oracle import answer, answer_event, local_date
 from transforms.calendar import microseconds
 from transforms.curated import curated_table
-from transforms.fact_arrays import facts_by_clock
+from transforms.fact_arrays import PreparedRows, facts_of, value_types
 from transforms.feature_group import Compiled
 from transforms.kernel import Facts
 from transforms.prepare_duckdb import prepare
@@ -72,11 +72,9 @@ def training_rows(made: CompiledTrainingSet, rows: Rows, labels: Sequence[Label]
 def _facts(
     compiled: Compiled, streams: Iterable[str], curated: Mapping[str, pa.Table], entities: pa.Array
 ) -> dict[tuple[str, str], Facts]:
-    found: dict[tuple[str, str], Facts] = {}
-    for name in streams:
-        stream = compiled.streams[name]
-        found |= facts_by_clock(prepare(stream, curated, compiled.sources), stream, entities)
-    return found
+    used = {name: compiled.streams[name] for name in streams}
+    rows = {name: PreparedRows(prepare(stream, curated, compiled.sources), value_types(stream)) for name, stream in used.items()}
+    return facts_of(rows, entities)
 
 
 class Expected:

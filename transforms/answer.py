@@ -89,7 +89,7 @@ class _Shared:
         self.facts = facts
         self.queries = queries
         self.zone = zone
-        one_day = len(np.unique(queries.cut_off)) == 1  # of many days, all together look at nearly everything
+        one_day = len(queries.cut_offs[0]) == 1  # of many days, all together look at nearly everything
         self._at_once = int(queries.cut_off[0]) if one_day else None
         self._since = _first_moments(groups, queries, zone) if one_day else {}
         self._windows = _windows_to_the_end(groups) if one_day else {}
@@ -280,7 +280,7 @@ def _empty(item: WindowColumn, rows: int) -> pa.Array:
 def _table(group: CompiledGroup, shared: _Shared, entities: pa.Array) -> pa.Table:
     """What is told of each query, the columns that it is derived from included."""
     queries = shared.queries
-    moments, place_of = np.unique(queries.cut_off, return_inverse=True)
+    moments, place_of = queries.cut_offs
     row: dict[str, pa.Array] = {
         group.entity: entities.take(pa.array(queries.entity)),
         "event_time": arrow.utc_texts(moments).take(pa.array(place_of)),

@@ -22,44 +22,12 @@ def value_types(stream: Stream) -> ValueTypes:
     return {clock.name: {value.name: value.type for value in values} for clock, values in stream.clocks.items()}
 
 
-def facts_by_clock(table: pa.Table, stream: Stream, entities: pa.Array) -> dict[tuple[str, str], Facts]:
-    """By stream and clock, the facts of the given entities; see `facts_on_clocks`."""
-    return {(stream.name, clock): facts for clock, facts in facts_on_clocks(table, value_types(stream), entities)}
+class PreparedRows:
+    """Prepared facts of a stream, those of a clock together: by clock, entity, at, known time and primary key."""
 
-
-def facts_on_clocks(table: pa.Table, types: ValueTypes, entities: pa.Array) -> Iterator[tuple[str, Facts]]:
-    """Each clock's facts of the given entities (sorted by their bytes, without repeats), from a table as it was prepared.
-
-    Raises PublishError where its rows are not in order: by clock, entity, at, known time and primary key.
-    """
-    clocks = _Clocks(table)
-    for clock, of_clock in types.items():
-        part = clocks.rows(clock)
-        codes = _places(part["entity"].combine_chunks(), entities)
-        if codes.null_count:
-            part, codes = part.filter(codes.is_valid()), codes.drop_null()
-        values = {name: _values(part[name].combine_chunks(), type_) for name, type_ in of_clock.items()}
-        entity = codes.to_numpy(zero_copy_only=False).astype(np.int64)
-        at, valid_from, valid_until = (part[name].to_numpy() for name in ("at", "valid_from", "valid_until"))
-        step = np.diff(entity)
-        if (step < 0).any() or (np.diff(at)[step == 0] < 0).any():
-            raise PublishError(f"facts on clock {clock} are not in order; remove the lake's facts/ and run again")
-        holds = (None if part[name].null_count == len(part) else part[name].to_numpy() for name in ("holds_until", "holds_from"))
-        yield clock, Facts(entity, at, valid_from, valid_until, values, *holds)
-
-
-def entities_with_facts(tables: Iterable[tuple[pa.Table | None, str]]) -> pa.Array:
-    """The entities that have facts in any of the tables, on the clock named beside it, sorted by their bytes."""
-    there = [(table, clock) for table, clock in tables if table is not None]
-    found = [_plain(_Clocks(table).rows(clock)["entity"].combine_chunks().unique()) for table, clock in there]
-    return pa.chunked_array(found, pa.string()).unique().sort()
-
-
-class _Clocks:
-    """The rows of a table apart by clock: those of one lie together, as they were prepared."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
+    def __init__(self, table: pa.Table, types: ValueTypes) -> None:
+        self._table = table
+        self._types = types
         named = table["clock"].combine_chunks()
         if not pa.types.is_dictionary(named.type):
             named = named.dictionary_encode()
@@ -70,11 +38,56 @@ class _Clocks:
         for start, end in pairwise([*starts.tolist(), len(places)]):
             self._runs.setdefault(names[places[start]], []).append((start, end))
 
-    def rows(self, clock: str) -> pa.Table:
+    def entities(self, clock: str) -> pa.Array:
+        """The entities that have facts on a clock, as texts, each once, in no order."""
+        column = self._on(clock)["entity"].combine_chunks()
+        if not pa.types.is_dictionary(column.type):
+            return column.unique()
+        places = column.indices.to_numpy()
+        return column.dictionary.take(pa.array(np.unique(places[np.diff(places, prepend=-1) != 0])))
+
+    def facts(self, entities: pa.Array) -> Iterator[tuple[str, Facts]]:
+        """Each clock's facts of the given entities (sorted by their bytes, without repeats).
+
+        Raises PublishError where its rows are not in order: by clock, entity, at, known time and primary key.
+        """
+        for clock, of_clock in self._types.items():
+            part = self._on(clock)
+            codes = _places(part["entity"].combine_chunks(), entities)
+            if codes.null_count:
+                part, codes = part.filter(codes.is_valid()), codes.drop_null()
+            values = {name: _values(part[name].combine_chunks(), type_) for name, type_ in of_clock.items()}
+            entity = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+            at, valid_from, valid_until = (part[name].to_numpy() for name in ("at", "valid_from", "valid_until"))
+            step = np.diff(entity)
+            if (step < 0).any() or (np.diff(at)[step == 0] < 0).any():
+                raise PublishError(f"facts on clock {clock} are not in order; remove the lake's facts/ and run again")
+            holds = (
+                None if part[name].null_count == len(part) else part[name].to_numpy() for name in ("holds_until", "holds_from")
+            )
+            yield clock, Facts(entity, at, valid_from, valid_until, values, *holds)
+
+    def _on(self, clock: str) -> pa.Table:
         runs = self._runs.get(clock, [])
-        if len(runs) == 1 and runs[0] == (0, len(self.table)):
-            return self.table
-        return pa.concat_tables([self.table.slice(start, end - start) for start, end in runs] or [self.table.slice(0, 0)])
+        if len(runs) == 1 and runs[0] == (0, len(self._table)):
+            return self._table
+        return pa.concat_tables([self._table.slice(start, end - start) for start, end in runs] or [self._table.slice(0, 0)])
+
+
+Prepared = Mapping[str, PreparedRows | None]
+"""By stream; None where there are no facts."""
+
+
+def entities_on(spines: Iterable[tuple[str, str]], prepared: Prepared) -> pa.Array:
+    """The entities that have facts on any of the clocks, each of a stream, sorted by their bytes."""
+    found = [rows.entities(clock) for stream, clock in dict.fromkeys(spines) if (rows := prepared[stream]) is not None]
+    return found[0].sort() if len(found) == 1 else pa.chunked_array(found, pa.string()).unique().sort()
+
+
+def facts_of(prepared: Prepared, entities: pa.Array) -> dict[tuple[str, str], Facts]:
+    """By stream and clock, the facts of the given entities. Raises as `PreparedRows.facts` does."""
+    there = {name: rows for name, rows in prepared.items() if rows is not None}
+    return {(name, clock): facts for name, rows in there.items() for clock, facts in rows.facts(entities)}
 
 
 def _plain(column: pa.Array) -> pa.Array:

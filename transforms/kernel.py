@@ -119,8 +119,12 @@ class Queries:
     @cached_property
     def days(self) -> tuple[Days, Positions]:
         """The different days D, and the place of each query's among them."""
-        days, place = np.unique(self.as_of, return_inverse=True)
-        return days, place
+        return _different(self.as_of)
+
+    @cached_property
+    def cut_offs(self) -> tuple[Instants, Positions]:
+        """The different cut-offs, and the place of each query's among them."""
+        return _different(self.cut_off)
 
     def take(self, which: Positions | Mask | slice) -> Queries:
         since = None if self.since is None else self.since[which]
@@ -255,7 +259,7 @@ class Selection(ABC):
     @property
     def extent(self) -> tuple[int, int]:
         """The first and the last local day of all facts, those that no query sees among them; 0 and 0 where there are none."""
-        return (int(self.day.min()), int(self.day.max())) if len(self.day) else (0, 0)
+        return extent_of(self.day)
 
     def total(self, values: Values) -> NDArray[Any]:
         """Sum where present. Of whole numbers exact: int64, or Python's integers where one doesn't fit; others oldest first."""
@@ -283,6 +287,19 @@ class Selection(ABC):
         """The position of the oldest fact with a value; -1 where there is none."""
         members = self.members(values)
         return np.where(members.some, members.first(members.positions), -1)
+
+
+def _different(data: NDArray[np.int64]) -> tuple[NDArray[np.int64], Positions]:
+    """The different numbers, ascending, and the place of each among them. They are often all the same."""
+    if len(data) and (data == data[0]).all():
+        return data[:1], np.zeros(len(data), dtype=np.int64)
+    different, place = np.unique(data, return_inverse=True)
+    return different, place
+
+
+def extent_of(days: Days) -> tuple[int, int]:
+    """The first and the last of some days; 0 and 0 of none."""
+    return (int(days.min()), int(days.max())) if len(days) else (0, 0)
 
 
 def picked(data: NDArray[Any], places: Positions) -> NDArray[Any]:

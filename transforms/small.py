@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from transforms import calendar
 from transforms.answer import answer_groups, finish, snapshot_schema
-from transforms.fact_arrays import entities_with_facts, facts_by_clock
+from transforms.fact_arrays import PreparedRows, entities_on, facts_of, value_types
 from transforms.feature_group import Compiled, CompiledGroup
-from transforms.kernel import Facts, Queries
+from transforms.kernel import Queries
 from transforms.prepare_duckdb import connect, prepare
 
 
@@ -54,11 +54,10 @@ class _Asked:
 
     def answer(self, groups: Sequence[CompiledGroup], tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
         """Groups of one entity, answered together."""
-        spines = dict.fromkeys(group.spine[:2] for group in groups)
-        entities = entities_with_facts((tables[stream], clock) for stream, clock in spines)
-        facts: dict[tuple[str, str], Facts] = {}
-        for name in dict.fromkeys(name for group in groups for name in group.streams):
-            facts |= facts_by_clock(tables[name], self.compiled.streams[name], entities)
+        streams = {name: self.compiled.streams[name] for group in groups for name in group.streams}
+        prepared = {name: PreparedRows(tables[name], value_types(stream)) for name, stream in streams.items()}
+        entities = entities_on((group.spine[:2] for group in groups), prepared)
+        facts = facts_of(prepared, entities)
         parts: dict[str, list[pa.Table]] = {group.name: [] for group in groups}
         for group, told in answer_groups(groups, facts, self._queries(len(entities)), entities, self.compiled.zone):
             parts[group.name].append(finish(group, told))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.calendar import Days
-from transforms.kernel import Members, Positions, Term, Values
+from transforms.kernel import Members, Positions, Term, Values, extent_of
 from transforms.running import Array
 from transforms.timeline import Runs
 
@@ -32,6 +33,11 @@ class Stretches:
     def length(self) -> NDArray[np.int64]:
         """How many points each has."""
         return np.diff(self.start)
+
+    @cached_property
+    def extent(self) -> tuple[int, int]:
+        """The first and the last local day; 0 and 0 where there are none."""
+        return extent_of(np.concatenate([self.day, self.day + self.length - 1]))
 
     def at(self, points: Positions) -> Positions:
         """Which of them holds each point; their number for the place after the last point."""
@@ -79,9 +85,6 @@ class StretchRuns(Runs):
     @property
     def most(self) -> int:
         return int(self._points.max(initial=0))
-
-    def extent(self, day: Days) -> tuple[int, int]:
-        return (int(day.min()), int((day + self.stretches.length - 1).max())) if len(day) else (0, 0)
 
     def counts(self, values: Values) -> NDArray[np.int64]:
         return self._points if values.present.all() else self._added_up(values, Term(0))

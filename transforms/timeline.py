@@ -12,7 +12,20 @@ from numpy.typing import NDArray
 
 from conf.windows import Window
 from transforms.calendar import BEGINNING, Days, Instants, local_days_of, window_bounds
-from transforms.kernel import Facts, Mask, Members, Positions, Queries, Selection, Term, Values, expand, narrowed, sums_fit
+from transforms.kernel import (
+    Facts,
+    Mask,
+    Members,
+    Positions,
+    Queries,
+    Selection,
+    Term,
+    Values,
+    expand,
+    extent_of,
+    narrowed,
+    sums_fit,
+)
 from transforms.running import Array, Kept, Running, nothing_for
 
 LADDER_ROOM = 256 * 2**20
@@ -36,7 +49,7 @@ class Timeline:
         if len(queries):
             first, last = queries.entity[0], queries.entity[-1]
             facts = facts.take(slice(np.searchsorted(facts.entity, first), np.searchsorted(facts.entity, last, side="right")))
-        cut_offs = np.unique(queries.cut_off)
+        cut_offs, _ = queries.cut_offs
         # As numbers of cut-offs: the first at which a fact is valid, the first at which it isn't any more.
         begins, ends = (_number_before(cut_offs, moments) for moments in (facts.valid_from, facts.valid_until))
         ever = begins < ends
@@ -58,6 +71,11 @@ class Timeline:
     def day(self) -> Days:
         """The local day of each fact's `at`."""
         return local_days_of(self.facts.at, self.zone)
+
+    @cached_property
+    def extent(self) -> tuple[int, int]:
+        """The first and the last local day of all facts; 0 and 0 where there are none."""
+        return extent_of(self.day)
 
     def select(self, window: Window, *, lag: int = 0, ahead: bool = False) -> WindowSelection:
         """The facts in `window` of every query."""
@@ -177,10 +195,6 @@ class Runs:
         """How many facts the longest run has."""
         return int((self.high - self.low).max(initial=0))
 
-    def extent(self, day: Days) -> tuple[int, int]:
-        """The first and the last of the local days; 0 and 0 where there are none."""
-        return (int(day.min()), int(day.max())) if len(day) else (0, 0)
-
     def sums(self, values: Values, term: Term, day: Callable[[], Days]) -> Array:
         """Of a term of each fact that has a value. `day`: the local day of each fact."""
         return self._difference(self.running.totals(values, lambda: term.of(values, day), str(term)))
@@ -219,19 +233,30 @@ class Ladder:
         low, high = self.edges[:, number], self.edges[:, -1]
         return Rung(self.running.among, self.first, low, high, shared=self.running, ladder=self, number=number)
 
+    @cached_property
+    def _without_facts(self) -> Mask:
+        """Of each step from one window's start to the next a row, of each query whether it has no fact."""
+        found: Mask = (self.edges[:, :-1] == self.edges[:, 1:]).T
+        return found
+
     def reduced(self, ufunc: np.ufunc, values: Values, numbers: Callable[[], Array], called: str) -> Array:
         """Of each window a row, of each query a cell: `ufunc` over the numbers of those facts that have a value; what changes
-        nothing where there are none. Those `called` the same are the same."""
+        nothing where there are none. Numbers that are added are 0 where there is no value. Those `called` the same are the
+        same."""
 
         def compute() -> Array:
-            data = self.running.of(numbers())
-            nothing = nothing_for(ufunc, data.dtype)
-            if not values.present.all():
-                data = np.where(self.running.of(values.present), data, nothing)
-            steps = ufunc.reduceat(np.append(data, nothing), self.edges.ravel())
-            steps = steps.reshape(self.edges.shape)[:, :-1]
-            steps[self.edges[:, :-1] == self.edges[:, 1:]] = nothing
-            return np.ascontiguousarray(ufunc.accumulate(steps[:, ::-1], axis=1)[:, ::-1].T)
+            asked = self.running.of(numbers())
+            nothing = nothing_for(ufunc, asked.dtype)
+            data = np.empty(len(asked) + 1, dtype=asked.dtype)
+            data[:-1], data[-1] = asked, nothing
+            if ufunc is not np.add and not values.present.all():
+                data[:-1][~self.running.of(values.present)] = nothing
+            steps = ufunc.reduceat(data, self.edges.ravel()).reshape(self.edges.shape)
+            rows = np.ascontiguousarray(steps.T[:-1])
+            rows[self._without_facts] = nothing
+            for shorter, longer in zip(rows[:0:-1], rows[-2::-1], strict=True):
+                ufunc(longer, shorter, out=longer)
+            return rows
 
         return self._kept.get(f"{ufunc.__name__} of {called}", values, compute)
 
@@ -282,10 +307,13 @@ class _Judged:
 
 
 class _Dated(Protocol):
-    """Whoever knows the local day of each fact."""
+    """Whoever knows the local day of each fact, and the first and last of them all."""
 
     @property
     def day(self) -> Days: ...
+
+    @property
+    def extent(self) -> tuple[int, int]: ...
 
 
 class WindowSelection(Selection):
@@ -313,7 +341,7 @@ class WindowSelection(Selection):
 
     @property
     def extent(self) -> tuple[int, int]:
-        return self._settled.extent(self.day)
+        return self._dated.extent
 
     def slice(self, start: int, end: int) -> WindowSelection:
         judged = self._judged.slice(start, end) if self._judged else None

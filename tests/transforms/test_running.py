@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from transforms import running
-from transforms.kernel import Term, Values
+from transforms.kernel import Term, Values, extent_of
 from transforms.operations.exact_sums import _about_means, products_with_days_fit, squares_fit
 from transforms.running import Running
 from transforms.timeline import Ladder, Runs, WindowSelection
@@ -122,4 +122,4 @@ def test_products_with_days_fit(days, fit):
 def of_one_query(day, count):
     """Facts of these days, of which one query sees so many."""
     runs = Runs(np.arange(len(day)), np.array([0]), np.array([0]), np.array([count]))
-    return WindowSelection(np.array([0]), SimpleNamespace(day=day), runs)
+    return WindowSelection(np.array([0]), SimpleNamespace(day=day, extent=extent_of(day)), runs)
