@@ -296,9 +296,9 @@ def finish(group: CompiledGroup, told: pa.Table) -> pa.Table:
     """Rows of `answer_groups`, of any number of calls, with `snapshot_schema(group)`: derived and blanked together."""
     told = derive(told, group.derived)
     schema = snapshot_schema(group)
-    arrays = {name: told[name].combine_chunks() for name in schema.names}
+    arrays = {name: told[name] for name in schema.names}
     if group.blank_unless:
-        allowed = pc.fill_null(told[group.blank_unless].combine_chunks(), False)
+        allowed = pc.fill_null(told[group.blank_unless], False)
         for column in group.columns:
             if column.name != group.blank_unless:
                 arrays[column.name] = pc.if_else(allowed, arrays[column.name], None)

@@ -30,24 +30,24 @@ def arrow_type(type_: ColumnType, *, decimal_digits: int = 28) -> pa.DataType:
 
 def to_arrow(answer: Answer, type_: ColumnType, words: Sequence[str] | pa.Array = (), *, decimal_digits: int = 28) -> pa.Array:
     """`words`: what the codes of a string answer stand for, when it brings none of its own."""
-    absent = ~answer.present
+    absent = None if answer.present.all() else ~answer.present
     match type_:
         case "money":
             return _cents_to_decimal(answer.data, absent, decimal_digits)
         case "string":
-            codes = pa.array(answer.data.astype(np.int64), mask=absent)
+            codes = pa.array(answer.data.astype(np.int64, copy=False), mask=absent)
             texts = words if answer.words is None else answer.words
             return (texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())).take(codes)
         case "boolean":
-            return pa.array(answer.data.astype(np.bool_), mask=absent)
+            return pa.array(answer.data.astype(np.bool_, copy=False), mask=absent)
         case "date":
             return pa.array(answer.data.astype(np.int32), pa.int32(), mask=absent).cast(pa.date32())
         case "timestamp":
-            return pa.array(answer.data.astype(np.int64), pa.int64(), mask=absent).cast(pa.timestamp("us", tz="UTC"))
+            return pa.array(answer.data.astype(np.int64, copy=False), pa.int64(), mask=absent).cast(pa.timestamp("us", tz="UTC"))
         case "number":
-            return pa.array(answer.data.astype(np.float64), mask=absent)
+            return pa.array(answer.data.astype(np.float64, copy=False), mask=absent)
         case _:
-            return pa.array(answer.data.astype(np.int64), mask=absent)
+            return pa.array(answer.data.astype(np.int64, copy=False), mask=absent)
 
 
 def utc_texts(instants: NDArray[np.int64]) -> pa.Array:
@@ -84,14 +84,14 @@ def from_arrow(column: pa.Array, type_: ColumnType) -> Values:
     return Values(type_, data.astype(np.float64 if type_ == "number" else np.int64), present)
 
 
-def _cents_to_decimal(cents: NDArray[Any], absent: NDArray[np.bool_], digits: int) -> pa.Array:
+def _cents_to_decimal(cents: NDArray[Any], absent: NDArray[np.bool_] | None, digits: int) -> pa.Array:
     """Exact: the 128-bit form of a decimal is its cents, sign-extended. Sums beyond 64 bits come as Python's integers."""
     if cents.dtype == object:
-        data = b"".join(int(number).to_bytes(16, "little", signed=True) for number in cents)
+        data: bytes | NDArray[Any] = b"".join(int(number).to_bytes(16, "little", signed=True) for number in cents)
     else:
         halves: NDArray[Any] = np.empty((len(cents), 2), dtype="<i8")
         halves[:, 0] = cents
-        halves[:, 1] = cents.astype(np.int64) >> 63
-        data = halves.tobytes()
-    valid = pa.array(~absent).buffers()[1]
+        np.right_shift(cents.astype(np.int64, copy=False), 63, out=halves[:, 1])
+        data = halves
+    valid = None if absent is None else pa.array(~absent).buffers()[1]
     return pa.Array.from_buffers(pa.decimal128(digits, 2), len(cents), [valid, pa.py_buffer(data)])

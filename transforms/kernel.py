@@ -40,6 +40,11 @@ class Values:
         return Values(self.type, self.data[positions], self.present[positions], self.words)
 
     @cached_property
+    def whole(self) -> bool:
+        """Whether no value is null."""
+        return bool(self.present.all())
+
+    @cached_property
     def different(self) -> tuple[NDArray[Any], Positions]:
         """The different values, ascending, and the place of each fact's among them."""
         if self.words:
@@ -152,7 +157,7 @@ class Term(NamedTuple):
             numbers = numbers**self.values
         if self.days:
             numbers = numbers * (day() - self.since) ** self.days
-        return numbers if values.present.all() else np.where(values.present, numbers, 0)
+        return numbers if values.whole else np.where(values.present, numbers, 0)
 
 
 @dataclass(frozen=True)

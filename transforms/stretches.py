@@ -82,12 +82,8 @@ class StretchRuns(Runs):
     def earlier(self) -> StretchRuns:
         return StretchRuns.of(self.stretches, self.before, self.before, self.window[0], self.running)
 
-    @property
-    def most(self) -> int:
-        return int(self._points.max(initial=0))
-
     def counts(self, values: Values) -> NDArray[np.int64]:
-        return self._points if values.present.all() else self._added_up(values, Term(0))
+        return self.lengths if values.whole else self._added_up(values, Term(0))
 
     def sums(self, values: Values, term: Term, day: Callable[[], Days]) -> Array:
         return self._added_up(values, term)
@@ -99,8 +95,8 @@ class StretchRuns(Runs):
         repeated: Array = data * inside
         return repeated
 
-    @property
-    def _points(self) -> NDArray[np.int64]:
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
         """How many points each window has."""
         low, high = self.window
         return high - low

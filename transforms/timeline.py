@@ -190,10 +190,15 @@ class Runs:
         """How many facts of each run have a value."""
         return self._difference(self.running.counts(values))
 
-    @property
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many facts each run has."""
+        return self.high - self.low
+
+    @cached_property
     def most(self) -> int:
         """How many facts the longest run has."""
-        return int((self.high - self.low).max(initial=0))
+        return int(self.lengths.max(initial=0))
 
     def sums(self, values: Values, term: Term, day: Callable[[], Days]) -> Array:
         """Of a term of each fact that has a value. `day`: the local day of each fact."""
@@ -249,7 +254,7 @@ class Ladder:
             nothing = nothing_for(ufunc, asked.dtype)
             data = np.empty(len(asked) + 1, dtype=asked.dtype)
             data[:-1], data[-1] = asked, nothing
-            if ufunc is not np.add and not values.present.all():
+            if ufunc is not np.add and not values.whole:
                 data[:-1][~self.running.of(values.present)] = nothing
             steps = ufunc.reduceat(data, self.edges.ravel()).reshape(self.edges.shape)
             rows = np.ascontiguousarray(steps.T[:-1])
@@ -269,8 +274,8 @@ class Rung(Runs):
     number: int = field(kw_only=True)
 
     def counts(self, values: Values) -> NDArray[np.int64]:
-        if values.present.all():
-            return self.high - self.low
+        if values.whole:
+            return self.lengths
         return self._reduced(np.add, values, lambda: values.present.astype(np.int64), "present")
 
     def sums(self, values: Values, term: Term, day: Callable[[], Days]) -> Array:
