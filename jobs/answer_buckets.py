@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stores.facts import BucketReader
 from stores.snapshots import DayWriter, Kind, SnapshotFile
 from stores.storage import Storage
 from transforms.answer import MAXIMUM_CELLS, answer_groups, finish, queries_of, reach, snapshot_schema
-from transforms.calendar import cut_off, iso_utc
+from transforms.calendar import day_number
 from transforms.fact_arrays import entities_on, facts_of
 from transforms.feature_group import CompiledGroup
 from transforms.kernel import Facts, Queries
@@ -128,12 +127,18 @@ def rows_of_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[
 
 
 def _finished(task: BucketTask, group: CompiledGroup, told: Sequence[pa.Table]) -> Iterator[tuple[str, str, pa.Table]]:
-    rows = finish(group, pa.concat_tables(told))
-    days = sorted(task.days[group.name])
+    together = pa.concat_tables(told)
+    rows, days = finish(group, together), sorted(task.days[group.name])
+    if len(days) == 1:
+        yield group.name, days[0].isoformat(), rows
+        return
+    number = together["as_of"].cast(pa.int32()).to_numpy()
+    order = np.argsort(number, kind="stable")  # once for all days, where a filter each would look at all rows as often
+    rows, number = rows.take(pa.array(order)), number[order]
     for day in days:
-        of_day = rows if len(days) == 1 else rows.filter(pc.equal(rows["event_time"], iso_utc(cut_off(day, task.zone))))
-        if len(of_day):
-            yield group.name, day.isoformat(), of_day
+        start, end = np.searchsorted(number, [day_number(day), day_number(day) + 1])
+        if end > start:
+            yield group.name, day.isoformat(), rows.slice(start, end - start)
 
 
 def _told_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[CompiledGroup, pa.Table]]:

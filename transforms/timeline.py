@@ -87,17 +87,21 @@ class Timeline:
             return self.between(queries.since, queries.cut_off)
         if queries.grain == "event":
             bounds = window_bounds(window, queries.as_of, self.zone, lag=lag, ahead=ahead, cut_off=queries.cut_off)
-            return self.between(*bounds, ahead=ahead)
+            return self._selected(lambda lane: lane.runs(*bounds), ahead=ahead)
         days, place = queries.days
         starts, ends = window_bounds(window, days, self.zone, lag=lag, ahead=ahead)
-        return self.between(starts[place], ends[place], ahead=ahead)
+        return self._selected(lambda lane: lane.runs_of_days(starts, ends, place), ahead=ahead)
 
-    def between(self, start: Instants, end: Instants, *, ahead: bool = False) -> WindowSelection:
-        """The facts with `start <= at < end` of every query. `ahead`: some of these lie after T."""
+    def between(self, start: Instants, end: Instants) -> WindowSelection:
+        """The facts with `start <= at < end` of every query."""
+        return self._selected(lambda lane: lane.runs(start, end))
+
+    def _selected(self, runs: Callable[[_Lane], Runs], *, ahead: bool = False) -> WindowSelection:
+        """`ahead`: some of the facts lie after T."""
         # A fact ahead of T is not known just because its time has come: it must be valid at every cut-off.
         settled, own = self._lanes_ahead if ahead else self._lanes
-        judged = _Judged(own.runs(start, end), self.facts, self.queries.cut_off) if len(own.among) else None
-        return WindowSelection(self.queries.as_of, self, settled.runs(start, end), judged)
+        judged = _Judged(runs(own), self.facts, self.queries.cut_off) if len(own.among) else None
+        return WindowSelection(self.queries.as_of, self, runs(settled), judged)
 
     def knowledge(self) -> NDArray[np.int64]:
         """A number for each query, equal for queries of one entity at which the same is known of what lies before both.
@@ -145,13 +149,31 @@ class _Lane:
         everything = len(among) == len(timeline.facts)
         self._at = timeline.facts.at if everything else timeline.facts.at[among]
         entity = timeline.facts.entity if everything else timeline.facts.entity[among]
+        self._entity, self._queries = entity, timeline.queries
         self.first = np.searchsorted(entity, timeline.queries.entity, side="left")
         self._last = np.searchsorted(entity, timeline.queries.entity, side="right")
 
     def runs(self, start: Instants, end: Instants) -> Runs:
         """Of each query, the facts with `start <= at < end`."""
-        low = first_not_before(self._at, self.first, self._last, start)
-        high = first_not_before(self._at, self.first, self._last, end)
+        return self._runs(*(first_not_before(self._at, self.first, self._last, moment) for moment in (start, end)))
+
+    def runs_of_days(self, starts: Instants, ends: Instants, place: Positions) -> Runs:
+        """The same where both are those of a few days, which ascend; `place`: which of these each query asks for."""
+        entities = self._queries.entity
+        if len(starts) < 2 or (entities[-1] - entities[0] + 1) * len(starts) > 4 * len(entities):
+            return self.runs(starts[place], ends[place])
+        return self._runs(*(self._first_not_before_each(moments, place) for moments in (starts, ends)))
+
+    def _first_not_before_each(self, moments: Instants, place: Positions) -> Positions:
+        """Facts are counted by entity and by how many of the moments they aren't before: added up, these are positions."""
+        first, last = self._queries.entity[0], self._queries.entity[-1]
+        columns = len(moments) + 1
+        passed = np.searchsorted(moments, self._at, side="right")
+        counts = np.bincount((self._entity - first) * columns + passed, minlength=(last - first + 1) * columns)
+        found: Positions = np.cumsum(counts)[(self._queries.entity - first) * columns + place]
+        return found
+
+    def _runs(self, low: Positions, high: Positions) -> Runs:
         return Runs(self.among, self.first, low, np.maximum(high, low), shared=self.running)
 
     def edges(self, moments: Sequence[int]) -> Positions:

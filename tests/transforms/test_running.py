@@ -11,7 +11,7 @@ import pytest
 
 from transforms import running
 from transforms.kernel import Term, Values, extent_of
-from transforms.operations.exact_sums import _about_means, products_with_days_fit, squares_fit
+from transforms.operations.exact_sums import _about_means, _Sum, products_with_days_fit, squares_fit
 from transforms.running import Running
 from transforms.timeline import Ladder, Runs, WindowSelection
 
@@ -92,7 +92,8 @@ def test_sums_about_means_are_rounded_once():
     for row in rows:
         n, total, squares = len(row), sum(row), sum(x * x for x in row)
         wrapped = np.array([squares % 2**64], dtype=np.uint64).view(np.int64)
-        [told] = _about_means(np.array([n]), wrapped, np.array([total]), np.array([total]))
+        of_row = _Sum.of(np.array([total]), np.array([n]))
+        [told] = _about_means(wrapped, of_row, of_row)
         exact = Fraction(squares) - Fraction(total * total, max(n, 1))
         assert math.isclose(told, exact, rel_tol=4e-16, abs_tol=0)
 

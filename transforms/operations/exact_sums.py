@@ -30,7 +30,8 @@ def away_from_mean(facts: Selection, values: Values) -> tuple[Sums, NDArray[np.f
     """
     count, total = facts.count(values), facts.total(values)
     squares = facts.sum_of(values, Term(2))
-    return count, _about_means(count, squares, total, total) / _unit(values) ** 2
+    of_values = _Sum.of(total, count)
+    return count, _about_means(squares, of_values, of_values) / _unit(values) ** 2
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,34 @@ def days_and_values(facts: Selection, values: Values) -> DaysAndValues:
     first, _ = facts.extent
     count, total = facts.count(values), facts.total(values)
     days, squares, products = (facts.sum_of(values, Term(*powers, since=first)) for powers in ((0, 1), (0, 2), (1, 1)))
-    spread, together = _about_means(count, squares, days, days), _about_means(count, products, days, total)
+    of_days, of_values = _Sum.of(days, count), _Sum.of(total, count)
+    spread, together = _about_means(squares, of_days, of_days), _about_means(products, of_days, of_values)
     return DaysAndValues(count, spread, together / _unit(values))
 
 
-def _about_means(count: Sums, products: Sums, ones: Sums, others: Sums) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class _Sum:
+    """The sum of `n` whole numbers (of none: 1), as so many times n and a rest."""
+
+    n: Sums
+    sum: Sums
+    whole: Sums
+    rest: Sums
+
+    @classmethod
+    def of(cls, sum_: Sums, count: Sums) -> _Sum:
+        n = np.maximum(count, 1)
+        return cls(n, sum_, *np.divmod(sum_, n))
+
+
+def _about_means(products: Sums, x: _Sum, y: _Sum) -> NDArray[np.float64]:
     """Σxy - Σx Σy / n of whole numbers, rounded once: the whole part is exact, and sums on the way may wrap round.
 
     With Σx = pn + r and Σy = qn + s, Σx Σy / n = p Σy + r q + rs / n.
     """
-    n = np.maximum(count, 1)
-    p, r = np.divmod(ones, n)
-    q, s = np.divmod(others, n)
-    more, rest = np.divmod(r * s, n)
-    whole = products - p * others - r * q - more
-    about: NDArray[np.float64] = whole - rest / n
+    more, rest = np.divmod(x.rest * y.rest, x.n)
+    whole = products - x.whole * y.sum - x.rest * y.whole - more
+    about: NDArray[np.float64] = whole - rest / x.n
     return about
 
 
