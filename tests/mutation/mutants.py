@@ -34,7 +34,7 @@ def _files(*names: str) -> Tests:
 
 
 _ROWS, _SPANS, _FACTS, _JOINS = (f"transforms/fact_sql/{name}.py" for name in ("rows", "spans", "facts", "joins"))
-_CALENDAR, _TIMELINE, _DAILY = (f"transforms/{name}.py" for name in ("calendar", "timeline", "daily"))
+_CALENDAR, _TIMELINE, _DAILY, _STRETCHES = (f"transforms/{name}.py" for name in ("calendar", "timeline", "daily", "stretches"))
 
 _BOTH = "for moments in (facts.valid_from, facts.valid_until)"
 
@@ -54,6 +54,7 @@ MUTANTS = (
     # ---- windows
     Mutant("a window holds its start and not its end", _TIMELINE, "np.cumsum(at < moment[0])", "np.cumsum(at <= moment[0])", _cases("02_")),
     Mutant("the same where cut-offs differ", _TIMELINE, "at[np.minimum(middle, len(at) - 1)] < moment", "at[np.minimum(middle, len(at) - 1)] <= moment", _files("transforms/test_timeline")),
+    Mutant("the same of windows of many days", _TIMELINE, 'np.searchsorted(moments, self._at, side="right")', 'np.searchsorted(moments, self._at, side="left")', _files("transforms/test_timeline", "transforms/test_engine")),
     Mutant("W days begin with the midnight of D - W + 1", _CALENDAR, "return after - window.count, after", "return after - window.count + 1, after", _cases("02_")),
     Mutant("and no day earlier", _CALENDAR, "return after - window.count, after", "return after - window.count - 1, after", _cases("02_")),
     Mutant("a window ends at T, where that is no midnight", _CALENDAR, "np.minimum(midnights_of(after, zone), cut_off)", "midnights_of(after, zone)", _files("transforms/test_calendar")),
@@ -79,6 +80,12 @@ MUTANTS = (
     Mutant("what ceases at T still holds at T", _DAILY, "passed = ends < timeline.queries.cut_off[group]", "passed = ends <= timeline.queries.cut_off[group]", _files("transforms/test_daily")),
     Mutant("`within` W days of a point", _DAILY, "return since, since + window.count", "return since, since + window.count + 1", _files("transforms/test_daily")),
     Mutant("`within` months of a point", _DAILY, "first_of_month(month + window.count + 1) - 1", "first_of_month(month + window.count + 1)", _files("transforms/test_daily")),
+    Mutant("a stretch ends where a fact ceases", _DAILY, "for edges in (points.begins, spans.low, spans.high)", "for edges in (points.begins, spans.low, spans.low)", _files("transforms/test_daily")),
+    Mutant("a stretch begins where a fact does", _DAILY, "for edges in (points.begins, spans.low, spans.high)", "for edges in (points.begins, spans.high, spans.high)", _files("transforms/test_daily")),
+    Mutant("what reads the day is asked of each at which a fact holds", _DAILY, "np.where(nothing, start[:-1] + 1, start[1:])", "start[:-1] + 1", _files("transforms/test_daily")),
+    Mutant("and of each other where it differs", _DAILY, "        if self._says_the_same_of_nothing(column):\n", "        if True:\n", _files("transforms/test_daily")),
+    Mutant("of a window's first and last stretch the days inside it", _STRETCHES, "points - stretches.start[at]", "stretches.length[np.minimum(at, len(stretches) - 1)]", _files("transforms/test_stretches")),
+    Mutant("stretches of two groups stay apart", _STRETCHES, "        begins[self.at(apart[apart < self.start[-1]])] = True\n", "", _files("transforms/test_stretches")),
     Mutant("what looks back sees the day before the first event", _DAILY, "np.minimum(first, began - 1)", "np.minimum(first, began)", _cases("19_")),
     Mutant("a lifetime of days begins with the first event's", _DAILY, "first = np.minimum(began, after)", "first = np.minimum(began + 1, after)", _cases("19_")),
     Mutant("a day that isn't over ends no month", _DAILY, "unfinished = queries.cut_off < midnights_of(queries.as_of + 1, self._timeline.zone)", "unfinished = queries.cut_off < midnights_of(queries.as_of, self._timeline.zone)", _files("transforms/test_daily")),
