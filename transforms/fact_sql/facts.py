@@ -135,7 +135,7 @@ class _Facts:
                 made[_moment(moment)] = dialect.micros(f"({dialect.sql(moment)})")
             made |= {value.name: f"cast({self._stored(value)} as {self.types[value.name]})" for value in values}
         kept = [*self.match, *KNOWN, *(WORLD if daily else ())]
-        return self.steps.select(rows, kept, made, where=f"({entity}) is not null", name="told", once=len(clocks) > 1)
+        return self.steps.select(rows, kept, made, where=f"({entity}) is not null", name="told", once=True)
 
     def _on_clocks(self, clocks: Clocks, told: Table, *, daily: bool) -> Table:
         """Rows out: one a span and clock on which it counts at some time and has a value."""

@@ -54,7 +54,7 @@ def mask(steps: Steps, table: Table, mutable: Mapping[str, Sequence[str]], masks
 
 
 def join_spans(steps: Steps, table: Table, axis: Axis, *, by: Sequence[str], same: Sequence[str]) -> Table:
-    """Joins spans that follow one another without a gap and say the same; of other columns the least value is kept.
+    """Joins spans that follow one another without a gap and say the same; of other columns the first one's value is kept.
 
     Rows out: at most as many.
     """
@@ -65,14 +65,11 @@ def join_spans(steps: Steps, table: Table, axis: Axis, *, by: Sequence[str], sam
         f"lag({dialect.name(column)}) over w is not distinct from {dialect.name(other)}"
         for column, other in ((closes, opens), *((column, column) for column in same))
     )
-    begins = {"_begins": f"case when {alike} then 0 else 1 end"}
-    begun = steps.select(table, made=begins, window=window, name="begun")
-    window += " rows between unbounded preceding and current row"
-    runs = steps.select(begun, table.columns, {"_run_of": "sum(_begins) over w"}, window=window, name="runs")
     made = {
-        column: f"{'first' if column in same else 'min'}({dialect.name(column)})"
-        for column in table.columns
-        if column not in (*by, *axis)
+        "_begins": f"not ({alike})",
+        "_before": f"lag({closes}) over w",  # where the span before it ends
+        "_last": f"last_value({closes}) over ({window} rows between unbounded preceding and unbounded following)",
     }
-    made |= {opens: f"min({opens})", closes: f"max({closes})"}
-    return steps.select(runs, by, made, group_by=[*by, "_run_of"], name="joined")
+    begun = steps.select(table, made=made, window=window, name="begun")
+    firsts = steps.select(begun, where="_begins", name="firsts")
+    return steps.select(firsts, table.columns, {closes: "coalesce(lead(_before) over w, _last)"}, window=window, name="joined")
