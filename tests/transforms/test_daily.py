@@ -142,6 +142,18 @@ def test_columns_share_points_and_each_has_its_own_window():
     ]  # fmt: skip
 
 
+def test_what_reads_the_day_is_asked_of_each_day():
+    """Nothing says the same of every day, null or 0; nothing says the day itself; and a fact is a day older on each."""
+    rows = [Row(at("06-28 10"), 3)]
+    columns = [
+        column_of("max", "sum", "5d", sql="p + day(day)"), column_of("max", "sum", "5d", sql="coalesce(p + day(day), 0)"),
+        column_of("max", "sum", "5d", sql="coalesce(p, day(day))"), column_of("recency", "sum", "5d"),
+        column_of("max", "count", "5d", days_where="day(day) % 2 = 0"),
+    ]  # fmt: skip
+    asked = ask(columns, rows, queries_of(D))
+    assert [answers[0] for answers in asked] == [9 + 28 + 29 + 30, 9 + 28 + 29 + 30, 26 + 27 + 9, 0 + 1 + 2, 2]
+
+
 def test_what_is_within_a_window_of_each_point():
     rows = [Row(at("06-27 00"), 1), Row(at("06-28 23"), 2), Row(at("05-31 23"), 4), Row(at("04-30 23"), 8)]
     columns = [
