@@ -143,7 +143,7 @@ class _Shared:
         """Each column by name, in the order given. Facts are selected once for all columns of the same window."""
         by_window: dict[Hashable, list[WindowColumn]] = {}
         for column in columns:
-            if (column.stream, column.clock) in self.facts and _meaning(column) not in self._answers:
+            if (column.stream, column.clock) in self.facts and column.said not in self._answers:
                 by_window.setdefault((column.stream, column.clock, column.window, column.lag, column.ahead), []).append(column)
         for together in by_window.values():
             self._answer(together)
@@ -180,7 +180,7 @@ class _Shared:
         one = columns[0]
         timeline = self.in_windows(one.stream, one.clock)
         facts = timeline.select(one.window, lag=one.lag, ahead=one.ahead)
-        different = {_meaning(column): column for column in columns}
+        different = {column.said: column for column in columns}
         asked = [_asked(column, timeline.facts) for column in different.values()]
         self._answers |= zip(different, answer_each(facts, asked), strict=True)
 
@@ -188,7 +188,7 @@ class _Shared:
         column = item.column
         if (item.stream, item.clock) not in self.facts:
             return _empty(item, len(self.queries))
-        answer = self._answers[_meaning(item)]
+        answer = self._answers[item.said]
         words = self._words_of(item) if column.type == "string" and answer.words is None else ()
         return arrow.to_arrow(answer, column.type, words, decimal_digits=column.decimal_digits)
 
@@ -258,12 +258,6 @@ def _daily_meaning(item: DailyColumn) -> Hashable:
     return (same_points(item), value, item.operation, item.window, item.lag)
 
 
-def _meaning(item: WindowColumn) -> Hashable:
-    """Equal for columns that say the same, whatever they are called."""
-    where = (item.stream, item.clock, item.window, item.lag, item.ahead)
-    return (*where, item.operation, item.value, item.weight, item.newest_per, item.map_by)
-
-
 def _asked(item: WindowColumn, facts: Facts) -> Asked:
     named = (facts.values[name] if name else None for name in (item.weight, item.newest_per, item.map_by))
     return Asked(item.operation, facts.values[item.value], *named)
@@ -302,4 +296,5 @@ def finish(group: CompiledGroup, told: pa.Table) -> pa.Table:
         for column in group.columns:
             if column.name != group.blank_unless:
                 arrays[column.name] = pc.if_else(allowed, arrays[column.name], None)
-    return pa.table({field.name: arrays[field.name].cast(field.type) for field in schema}, schema=schema)
+    typed = [column if (column := arrays[field.name]).type == field.type else column.cast(field.type) for field in schema]
+    return pa.table(typed, schema=schema)

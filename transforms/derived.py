@@ -40,9 +40,7 @@ def evaluate(table: pa.Table, sql: Mapping[str, tuple[str, ColumnType]]) -> pa.T
         made = connection.sql(f"select {selected} from facts").to_arrow_table()
     finally:
         connection.unregister("facts")
-    for name in sql:
-        table = table.append_column(name, made[name])
-    return table
+    return pa.table([*table.columns, *made.columns], [*table.column_names, *made.column_names])
 
 
 def _typed(sql: str, type_: ColumnType) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from conf.specs import ColumnType, RollupOp, Scoring, Source
@@ -161,6 +162,12 @@ class WindowColumn:
     weight: str | None = None
     newest_per: str | None = None
     map_by: str | None = None
+
+    @cached_property
+    def said(self) -> str:
+        """The same text for columns that say the same, whatever they are called."""
+        where = (self.stream, self.clock, self.window, self.lag, self.ahead)
+        return repr((*where, self.operation, self.value, self.weight, self.newest_per, self.map_by))
 
 
 @dataclass(frozen=True)
