@@ -130,7 +130,8 @@ def _finished(task: BucketTask, group: CompiledGroup, told: Sequence[pa.Table]) 
     together = pa.concat_tables(told)
     rows, days = finish(group, together), sorted(task.days[group.name])
     if len(days) == 1:
-        yield group.name, days[0].isoformat(), rows
+        if len(rows):
+            yield group.name, days[0].isoformat(), rows
         return
     number = together["as_of"].cast(pa.int32()).to_numpy()
     order = np.argsort(number, kind="stable")  # once for all days, where a filter each would look at all rows as often

@@ -33,7 +33,7 @@ class Asked:
     def walks(self, facts: Selection) -> bool:
         """Whether every fact of every window is looked at."""
         wrapped = self.weights is not None or self.newest_per is not None or self.map_by is not None
-        eased = facts.knows_runs and self.operation.takes_runs(facts, self.values)
+        eased = facts.knows_runs and self.operation.takes_runs(self.values)
         return wrapped or (self.operation.walks(self.values) and not eased)
 
     @property

@@ -214,12 +214,13 @@ class _Series:
         stretches, values = self._value(column)
         earliest, low, high = (self._points.from_day(day, group) for day in (days.earliest, days.first, days.after))
         low = np.minimum(low, high)
-        runs = StretchRuns.of(stretches, np.minimum(earliest, low), low, high)
-        facts = WindowSelection(as_of, stretches, runs)
-        if not column.operation.takes_stretches(facts, values):
+        before = np.minimum(earliest, low)
+        if column.operation.takes_stretches(values):
+            facts = WindowSelection(as_of, stretches, StretchRuns.of(stretches, before, low, high))
+        else:
             each = self._points.stretches(np.arange(len(self._points)))
             values = values.take(stretches.at(each.start[:-1]))
-            facts = WindowSelection(as_of, each, Runs(np.arange(len(each)), runs.before, low, high))
+            facts = WindowSelection(as_of, each, Runs(np.arange(len(each)), before, low, high))
         [answer] = answer_each(facts, [Asked(column.operation, values)])
         if answer.words is None and column.operation.type_of(column.value_type) == "string":
             answer = replace(answer, words=values.words)
@@ -316,7 +317,8 @@ def _said(column: DailyColumn, facts: PointSelection, values: Mapping[str, Value
     answers = answer_each(facts, asked)
     day = pa.array(facts.as_of, pa.int32()).cast(pa.date32())
     if column.value_sql == f'"{parts[0].name}"' and answers[0].words is None and answers[0].data.dtype != object:
-        said = Values(column.value_type, answers[0].data, answers[0].present, values[parts[0].value].words)
+        words = values[parts[0].value].words if column.value_type == "string" else ()
+        said = Values(column.value_type, answers[0].data, answers[0].present, words)
     else:
         arrays = {
             part.name: to_arrow(answer, part.type, values[part.value].words) for part, answer in zip(parts, answers, strict=True)
@@ -336,8 +338,8 @@ def _constant_of_nothing(column: DailyColumn, first: int, after: int) -> bool:
     """Whether a column says the same of all of these days, where no fact holds on any."""
     days, nothing = np.arange(first, after), np.zeros(0, dtype=np.int64)
     said = _said(column, PointSelection(days, nothing, Spans(nothing, nothing, nothing, nothing)), _no_facts([column]).values)
-    same = (said.present == said.present[0]) & ((said.data == said.data[0]) | ~said.present)
-    return bool(same.all())
+    _, stretches = Stretches(np.arange(len(days) + 1), days).joined(said, nothing)
+    return len(stretches.data) == 1
 
 
 def _days_within(window: Window, since: Days) -> tuple[Days, Days]:

@@ -47,7 +47,8 @@ class Stretches:
     def joined(self, values: Values, apart: Positions) -> tuple[Stretches, Values]:
         """Neighbours with the same value as one. `apart`: points before which nothing is joined."""
         begins = np.ones(len(self), dtype=np.bool_)
-        same = (values.present[1:] == values.present[:-1]) & ((values.data[1:] == values.data[:-1]) | ~values.present[1:])
+        data = values.data.view(np.int64) if values.type == "number" else values.data  # 0.0 and -0.0 are two
+        same = (values.present[1:] == values.present[:-1]) & ((data[1:] == data[:-1]) | ~values.present[1:])
         begins[1:] = ~same
         begins[self.at(apart[apart < self.start[-1]])] = True
         kept = np.flatnonzero(begins)

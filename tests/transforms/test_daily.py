@@ -154,6 +154,27 @@ def test_what_reads_the_day_is_asked_of_each_day():
     assert [answers[0] for answers in asked] == [9 + 28 + 29 + 30, 9 + 28 + 29 + 30, 26 + 27 + 9, 0 + 1 + 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("part", "op", "expected"),
+    [
+        ("count", "distinct_count", 3), ("count", "mode", 1), ("recency", "distinct_count", 3), ("entropy", "mode", 0.0),
+        ("last", "last", "y"), ("last", "distinct_count", 2), ("last", "mode", "x"),
+    ],
+)  # fmt: skip
+def test_a_day_that_says_what_one_operation_says_of_texts(part, op, expected):
+    """Nothing on the 26th, x, and on the 30th x and y: what is said of texts and isn't one is no place among them."""
+    rows = [Row(at("06-27 10"), account="x"), Row(at("06-30 10"), account="y")]
+    inner, operation = build_operation(part, {}), build_operation(op, {})
+    type_ = inner.type_of("string")
+    column = Column("c", "c", operation.type_of(type_), "", "", True, False, "allowed", op)
+    parts = (DailyPart("p", inner, "account", None, type_),)
+    asked = DailyColumn(column, "s", "c", parts, '"p"', type_, None, inner.ages, operation, Window.parse("5d"))
+    [answer] = answer_dailies([asked], facts_of(rows), np.array([day_number(date(2025, 6, 27))]), queries_of(D), ZONE)
+    assert told(answer, values_of("string", "x", "y") if operation.type_of(type_) == "string" else values_of("integer")) == [
+        expected
+    ]
+
+
 def test_what_is_within_a_window_of_each_point():
     rows = [Row(at("06-27 00"), 1), Row(at("06-28 23"), 2), Row(at("05-31 23"), 4), Row(at("04-30 23"), 8)]
     columns = [

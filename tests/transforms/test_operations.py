@@ -121,6 +121,21 @@ def test_slope_is_least_squares_on_the_local_day():
     assert ask("slope", facts_of(*((0, *row) for row in MANY)))[0] == approx(np.polyfit([0, 3, 3, 5], [5, 3, 3, -4], 1)[0])
 
 
+@pytest.mark.parametrize("op", ["variance", "std", "slope"])
+def test_whole_numbers_are_added_exactly_whatever_else_is_there(op):
+    """Of large numbers the last digit told apart who shares a bucket, or what lies before the window."""
+    mine = [(0, age, 10**9 + 7 * age**3) for age in (6, 5, 4, 3, 2, 1)]
+    alone = ask(op, facts_of(*mine), queries=queries_of(0))
+    assert ask(op, facts_of(*mine, (1, 3, 2**62)), queries=queries_of(0, 1))[:1] == alone
+    assert ask(op, facts_of((0, 90, -(2**62)), *mine), queries=queries_of(0)) == alone
+    assert ask(op, facts_of(*mine, *((1, 3, 5) for _ in range(5000))), queries=queries_of(0, 1))[:1] == alone
+
+
+@pytest.mark.parametrize("type_", ["integer", "money"])
+def test_slope_of_a_single_day_is_null_however_large_the_sum(type_):
+    assert ask("slope", facts_of(*[(0, 0.5, 2**61)] * 5, type_=type_), queries=queries_of(0)) == [None]
+
+
 def test_slope_of_a_single_day_is_null():
     assert ask("slope", facts_of((0, 1, 1), (0, 1, 2), (0, 1, 3)))[0] is None
 

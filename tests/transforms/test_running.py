@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from transforms import running
-from transforms.kernel import Term, Values, extent_of
-from transforms.operations.exact_sums import _about_means, _Sum, products_with_days_fit, squares_fit
+from transforms.kernel import Term, Values
+from transforms.operations.exact_sums import _about_means, _Sum
 from transforms.running import Running
-from transforms.timeline import Ladder, Runs, WindowSelection
+from transforms.timeline import Ladder
 
 RANDOM = np.random.default_rng(7)
 
@@ -96,31 +95,3 @@ def test_sums_about_means_are_rounded_once():
         [told] = _about_means(wrapped, of_row, of_row)
         exact = Fraction(squares) - Fraction(total * total, max(n, 1))
         assert math.isclose(told, exact, rel_tol=4e-16, abs_tol=0)
-
-
-@pytest.mark.parametrize(
-    ("values", "fit"),
-    [
-        (Values("money", np.array([10**8] * 922), np.ones(922, dtype=bool)), True),
-        (Values("money", np.array([10**8] * 923), np.ones(923, dtype=bool)), False),
-        (Values("number", np.array([1.0]), np.ones(1, dtype=bool)), False),  # doubles are added in order
-        (Values("integer", np.array([], dtype=np.int64), np.ones(0, dtype=bool)), True),
-    ],
-)
-def test_squares_fit(values, fit):
-    """As many as a window has."""
-    count = len(values.data)
-    assert squares_fit(of_one_query(np.arange(count), count), values) is fit
-    assert squares_fit(of_one_query(np.arange(count), count // 2), values) is (values.type != "number")
-
-
-@pytest.mark.parametrize(("days", "fit"), [([0, 2**30], True), ([0, 2**31], False), ([2**40, 2**40 + 2**30], True), ([], True)])
-def test_products_with_days_fit(days, fit):
-    values = Values("integer", np.ones(len(days), dtype=np.int64), np.ones(len(days), dtype=bool))
-    assert products_with_days_fit(of_one_query(np.array(days, dtype=np.int64), len(days)), values) is fit
-
-
-def of_one_query(day, count):
-    """Facts of these days, of which one query sees so many."""
-    runs = Runs(np.arange(len(day)), np.array([0]), np.array([0]), np.array([count]))
-    return WindowSelection(np.array([0]), SimpleNamespace(day=day, extent=extent_of(day)), runs)

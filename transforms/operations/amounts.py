@@ -58,7 +58,7 @@ class Minimum(Operation):
 
     name, takes, in_words = "min", ORDERED, "least"
 
-    def takes_runs(self, facts: Selection, values: Values) -> bool:
+    def takes_runs(self, values: Values) -> bool:
         return True
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
@@ -70,7 +70,7 @@ class Maximum(Operation):
 
     name, takes, in_words = "max", ORDERED, "greatest"
 
-    def takes_runs(self, facts: Selection, values: Values) -> bool:
+    def takes_runs(self, values: Values) -> bool:
         return True
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:

@@ -112,13 +112,13 @@ class Operation(ABC):
         """Whether it looks at every fact of every window, so that memory grows with both; otherwise running totals do."""
         return True
 
-    def takes_runs(self, facts: Selection, values: Values) -> bool:
+    def takes_runs(self, values: Values) -> bool:
         """Whether sums and extremes of runs answer it, where a selection knows these without a look at every fact."""
         return False
 
-    def takes_stretches(self, facts: Selection, values: Values) -> bool:
+    def takes_stretches(self, values: Values) -> bool:
         """Whether days of one value, one after another, may be one fact, which a selection counts and adds up as often."""
-        return self.of_stretches or self.takes_runs(facts, values)
+        return self.of_stretches or self.takes_runs(values)
 
     @abstractmethod
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer: ...

@@ -29,7 +29,7 @@ class DistinctCount(Operation):
     name, takes, empty, in_words = "distinct_count", ANY_TYPE, "0", "number of different"
     gives = "integer"
 
-    def takes_runs(self, facts: Selection, values: Values) -> bool:
+    def takes_runs(self, values: Values) -> bool:
         return values.bits is not None
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:

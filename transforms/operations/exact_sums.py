@@ -1,35 +1,26 @@
-"""Spread and slope of whole numbers from sums that add up: exact until the last division, whatever lies before a window."""
+"""Spread and slope of whole numbers from sums that add up: exact until the last division, whatever lies outside a window."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernel import Selection, Term, Values
 
-Sums = NDArray[np.int64]
+Sums = NDArray[Any]
+"""Whole numbers: int64, which may have wrapped round on the way, or Python's where they don't fit."""
 
 
-def squares_fit(facts: Selection, values: Values) -> bool:
-    """Whether squares of whole numbers add up in 64 bits, of as many facts as a query sees."""
-    return values.type != "number" and facts.most * values.largest**2 < 2**63
-
-
-def products_with_days_fit(facts: Selection, values: Values) -> bool:
-    """Whether squares of days, and their products with whole numbers, do."""
-    first, last = facts.extent
-    return values.type != "number" and facts.most * (last - first) * max(values.largest, last - first) < 2**63
-
-
-def away_from_mean(facts: Selection, values: Values) -> tuple[Sums, NDArray[np.float64]]:
+def away_from_mean(facts: Selection, values: Values) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Of each query the number of facts, and the sum of their squared distances from the mean; money in units of the currency.
 
-    Only where `squares_fit`.
+    Whole numbers only.
     """
     count, total = facts.count(values), facts.total(values)
-    squares = facts.sum_of(values, Term(2))
+    squares = facts.sum_of(values, _term(facts, 2, 0, largest=values.largest**2))
     of_values = _Sum.of(total, count)
     return count, _about_means(squares, of_values, of_values) / _unit(values) ** 2
 
@@ -39,34 +30,43 @@ class DaysAndValues:
     """Of each query: the number of facts, the sum of squared distances of their days from the mean day, and of the products of
     these distances with those of the values, money in units of the currency."""
 
-    count: Sums
+    count: NDArray[np.int64]
     spread: NDArray[np.float64]
     together: NDArray[np.float64]
 
 
 def days_and_values(facts: Selection, values: Values) -> DaysAndValues:
-    """Only where `products_with_days_fit`."""
-    first, _ = facts.extent
+    """Whole numbers only."""
+    first, last = facts.extent
+    span = last - first
     count, total = facts.count(values), facts.total(values)
-    days, squares, products = (facts.sum_of(values, Term(*powers, since=first)) for powers in ((0, 1), (0, 2), (1, 1)))
+    days, squares, products = (
+        facts.sum_of(values, _term(facts, of_value, of_day, since=first, largest=values.largest**of_value * span**of_day))
+        for of_value, of_day in ((0, 1), (0, 2), (1, 1))
+    )
     of_days, of_values = _Sum.of(days, count), _Sum.of(total, count)
     spread, together = _about_means(squares, of_days, of_days), _about_means(products, of_days, of_values)
     return DaysAndValues(count, spread, together / _unit(values))
+
+
+def _term(facts: Selection, of_value: int, of_day: int, *, largest: int, since: int = 0) -> Term:
+    """`largest`: the greatest magnitude that the term has. In Python's integers where a sum may not fit 64 bits."""
+    return Term(of_value, of_day, since, exact=facts.most * largest >= 2**63)
 
 
 @dataclass(frozen=True)
 class _Sum:
     """The sum of `n` whole numbers (of none: 1), as so many times n and a rest."""
 
-    n: Sums
+    n: NDArray[np.int64]
     sum: Sums
     whole: Sums
     rest: Sums
 
     @classmethod
-    def of(cls, sum_: Sums, count: Sums) -> _Sum:
+    def of(cls, sum_: Sums, count: NDArray[np.int64]) -> _Sum:
         n = np.maximum(count, 1)
-        return cls(n, sum_, *np.divmod(sum_, n))
+        return cls(n, sum_, *_divided(sum_, n))
 
 
 def _about_means(products: Sums, x: _Sum, y: _Sum) -> NDArray[np.float64]:
@@ -74,10 +74,16 @@ def _about_means(products: Sums, x: _Sum, y: _Sum) -> NDArray[np.float64]:
 
     With Σx = pn + r and Σy = qn + s, Σx Σy / n = p Σy + r q + rs / n.
     """
-    more, rest = np.divmod(x.rest * y.rest, x.n)
+    more, rest = _divided(x.rest * y.rest, x.n)
     whole = products - x.whole * y.sum - x.rest * y.whole - more
-    about: NDArray[np.float64] = whole - rest / x.n
+    about: NDArray[np.float64] = whole.astype(np.float64) - (rest / x.n).astype(np.float64)
     return about
+
+
+def _divided(numbers: Sums, n: NDArray[np.int64]) -> tuple[Sums, Sums]:
+    if numbers.dtype == object:  # which numpy's divmod doesn't take
+        return numbers // n, numbers % n
+    return np.divmod(numbers, n)
 
 
 def _unit(values: Values) -> int:

@@ -12,7 +12,7 @@ from conf.specs import ColumnType
 from transforms.kernel import Mask, Members, Selection, Values, picked
 from transforms.operations.amounts import Mean
 from transforms.operations.base import NUMBERS, Answer, Operation, Parameter, declared
-from transforms.operations.exact_sums import away_from_mean, days_and_values, products_with_days_fit, squares_fit
+from transforms.operations.exact_sums import away_from_mean, days_and_values
 from transforms.operations.json_text import json_lists
 from transforms.operations.parameters import ascending, percent
 from transforms.operations.reducing import divided, finite, from_mean, in_units, rounded_quotient, scaled
@@ -25,8 +25,8 @@ class Variance(Operation):
     null_when = "there are fewer than two values"
     gives = "number"
 
-    def takes_runs(self, facts: Selection, values: Values) -> bool:
-        return squares_fit(facts, values)
+    def takes_runs(self, values: Values) -> bool:
+        return values.type != "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         return Answer(*_variance(facts, values))
@@ -39,8 +39,8 @@ class StandardDeviation(Operation):
     null_when = "there are fewer than two values"
     gives = "number"
 
-    def takes_runs(self, facts: Selection, values: Values) -> bool:
-        return squares_fit(facts, values)
+    def takes_runs(self, values: Values) -> bool:
+        return values.type != "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
         variance, present = _variance(facts, values)
@@ -104,11 +104,11 @@ class Slope(Operation):
     null_when = "there are fewer than three facts, or all on one day"
     gives = "number"
 
-    def takes_runs(self, facts: Selection, values: Values) -> bool:
-        return products_with_days_fit(facts, values)
+    def takes_runs(self, values: Values) -> bool:
+        return values.type != "number"
 
     def answer(self, facts: Selection, values: Values, weights: Values | None = None) -> Answer:
-        if products_with_days_fit(facts, values):
+        if values.type != "number":
             sums = days_and_values(facts, values)
             present = (sums.count > 2) & (sums.spread > 0)
             return Answer(*finite(divided(sums.together, sums.spread, present), present))
@@ -168,7 +168,7 @@ class Histogram(Operation):
 
 
 def _variance(facts: Selection, values: Values) -> tuple[NDArray[np.float64], Mask]:
-    if squares_fit(facts, values):
+    if values.type != "number":
         count, squares = away_from_mean(facts, values)
         return finite(divided(squares, count - 1, count > 1), count > 1)
     members = facts.members(values)
