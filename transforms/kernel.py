@@ -151,9 +151,10 @@ class Term(NamedTuple):
     exact: bool = False
 
     def of(self, values: Values, day: Callable[[], Days]) -> NDArray[Any]:
-        """Of whole numbers; 0 of a fact without a value."""
-        numbers = values.data.astype(object if self.exact else np.int64, copy=False)
-        if self.values != 1:
+        """Of whole numbers, or of any to the power of 0; 0 of a fact without a value."""
+        kind: Any = object if self.exact else np.int64
+        numbers = values.data.astype(kind, copy=False) if self.values else np.ones(len(values.data), dtype=kind)
+        if self.values > 1:
             numbers = numbers**self.values
         if self.days:
             numbers = numbers * (day() - self.since) ** self.days

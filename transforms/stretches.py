@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.calendar import Days
 from transforms.kernel import Members, Positions, Term, Values, extent_of
-from transforms.running import Array
+from transforms.running import Array, Running
 from transforms.timeline import Runs
 
 
@@ -67,7 +66,9 @@ class StretchRuns(Runs):
     before: Positions = field(kw_only=True)
 
     @classmethod
-    def of(cls, stretches: Stretches, before: Positions, low: Positions, high: Positions, shared: Any = None) -> StretchRuns:
+    def of(
+        cls, stretches: Stretches, before: Positions, low: Positions, high: Positions, shared: Running | None = None
+    ) -> StretchRuns:
         """`before <= low <= high`: points."""
         some = high > low
         first, ahead = stretches.at(before), stretches.at(low)
@@ -114,12 +115,12 @@ class StretchRuns(Runs):
 
         whole = self.running.totals(values, lambda: of_points(slice(0, -1), stretches.length), str(term))
 
-        def before(points: Positions) -> Array:
+        def up_to(points: Positions) -> Array:
             at = stretches.at(points)
             return whole[at] + of_points(at, points - stretches.start[at])
 
         low, high = self.window
-        found: Array = before(high) - before(low)
+        found: Array = up_to(high) - up_to(low)
         return found
 
 
