@@ -18,8 +18,6 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.schema import Schema
 from deltalake.transaction import AddAction, RemoveAction
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from conf.errors import LeaseError
 from stores.delta import create_delta, open_delta
@@ -29,6 +27,7 @@ from stores.storage import Storage
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
+    from pyspark.sql import DataFrame, SparkSession
 
 PARTITION = ("as_of", "snapshot_version")
 Kind = Literal["snapshots", "hindsight"]
@@ -160,6 +159,8 @@ class SnapshotTable:
 
     def read(self, spark: SparkSession, snapshot: Snapshot) -> DataFrame:
         """The rows of one version, with `as_of` and `snapshot_version`."""
+        from pyspark.sql import functions as F
+
         rows = spark.read.parquet(*(self.storage.uri(file.path) for file in snapshot.files))
         return rows.withColumns({"as_of": F.lit(snapshot.as_of).cast("date"), "snapshot_version": F.lit(snapshot.version)})
 
