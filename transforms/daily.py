@@ -169,6 +169,11 @@ class _Points:
         point: Positions = self._ahead[group] + np.clip(self.steps.from_day(days), self._low[group], self._high[group])
         return point
 
+    @cached_property
+    def each(self) -> Stretches:
+        """Every point by itself."""
+        return self.stretches(np.arange(len(self)))
+
     def stretches(self, start: Positions) -> Stretches:
         """Those that begin at some points, ascending, of which 0 is one."""
         group = np.searchsorted(self.begins, start, side="right") - 1
@@ -183,21 +188,28 @@ class _Held:
     spans: Spans
 
     @classmethod
-    def of(cls, points: _Points, spans: Spans, *, each: bool) -> _Held:
-        """`spans`: by point. Each point is a stretch, or those are at which the same facts hold."""
-        begins = np.full(len(points) + 1, each)
+    def by_point(cls, points: _Points, spans: Spans) -> _Held:
+        """`spans`: by point. Those points are a stretch at which the same facts hold."""
+        begins = np.zeros(len(points) + 1, dtype=np.bool_)
         for edges in (points.begins, spans.low, spans.high):
             begins[edges] = True
-        stretches = points.stretches(np.flatnonzero(begins[:-1]))
+        return cls._in(points.stretches(np.flatnonzero(begins[:-1])), spans)
+
+    @classmethod
+    def _in(cls, stretches: Stretches, spans: Spans) -> _Held:
         return cls(stretches, replace(spans, low=stretches.at(spans.low), high=stretches.at(spans.high)))
+
+    def in_finer(self, stretches: Stretches) -> _Held:
+        """The same in stretches into which these are cut."""
+        start = self.stretches.start
+        return self._in(stretches, replace(self.spans, low=start[self.spans.low], high=start[self.spans.high]))
 
     def apart(self, points: _Points) -> _Held:
         """The same, with each point at which a fact holds a stretch of its own."""
         start = self.stretches.start
         nothing = self.spans.added_up(np.ones(len(self.spans.low), dtype=np.int64), len(self.stretches)) == 0
         _, begins = expand(start[:-1], np.where(nothing, start[:-1] + 1, start[1:]))
-        finer = points.stretches(begins)
-        return _Held(finer, replace(self.spans, low=finer.at(start[self.spans.low]), high=finer.at(start[self.spans.high])))
+        return self.in_finer(points.stretches(begins))
 
 
 class _Series:
@@ -218,7 +230,7 @@ class _Series:
         if column.operation.takes_stretches(values):
             facts = WindowSelection(as_of, stretches, StretchRuns.of(stretches, before, low, high))
         else:
-            each = self._points.stretches(np.arange(len(self._points)))
+            each = self._points.each
             values = values.take(stretches.at(each.start[:-1]))
             facts = WindowSelection(as_of, each, Runs(np.arange(len(each)), before, low, high))
         [answer] = answer_each(facts, [Asked(column.operation, values)])
@@ -258,9 +270,7 @@ class _Series:
 
     @cached_property
     def _each(self) -> _Held:
-        start = self._held.stretches.start
-        spans = replace(self._held.spans, low=start[self._held.spans.low], high=start[self._held.spans.high])
-        return _Held.of(self._points, spans, each=True)
+        return self._held.in_finer(self._points.each)
 
     def _what_holds(self, column: DailyColumn) -> _Held:
         timeline = self._timeline
@@ -280,7 +290,9 @@ class _Series:
         key = facts.values[column.newest_per] if column.newest_per is not None else None
         if key is not None:
             spans = spans.take(key.present[spans.positions])
-        held = _Held.of(self._points, spans, each=column.every != "day")
+        held = _Held.by_point(self._points, spans)
+        if column.every != "day":
+            held = held.in_finer(self._points.each)
         if key is not None:
             spans = held.spans.newest_of_each(key.data[held.spans.positions]).in_order()
             held = replace(held, spans=spans)

@@ -269,13 +269,17 @@ class Selection(ABC):
 
     def total(self, values: Values) -> NDArray[Any]:
         """Sum where present. Of whole numbers exact: int64, or Python's integers where one doesn't fit; others oldest first."""
-        members = self.members(values)
         if values.type == "number":
-            return members.reduce(np.add, values.data[members.positions])
-        return narrowed(members.reduce(np.add, summable(values, len(members.positions))[members.positions]))
+            members = self.members(values)
+            return members.reduce(np.add, self.repeated(members, values.data[members.positions]))
+        return narrowed(self.sum_of(values, Term(1, exact=not sums_fit(values, self.most))))
+
+    def repeated(self, members: Members, data: NDArray[Any]) -> NDArray[Any]:
+        """`data`, one of each member, as often as it counts."""
+        return data
 
     def sum_of(self, values: Values, term: Term) -> NDArray[Any]:
-        """The sums of a term of each fact that has a value, a whole number; they wrap round."""
+        """The sums of a term of each fact that has a value, a whole number; in 64 bits they wrap round."""
         members = self.members(values)
         return members.reduce(np.add, term.of(values, lambda: self.day)[members.positions])
 

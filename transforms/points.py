@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from transforms.asked import MAXIMUM_LOOKS, runs_within
 from transforms.calendar import Days
-from transforms.kernel import Mask, Members, Positions, Selection, Values, expand, narrowed, summable
+from transforms.kernel import Mask, Members, Positions, Selection, Term, Values, expand
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ class PointSelection(Selection):
     def count(self, values: Values) -> NDArray[np.int64]:
         return self._spans.added_up(values.present[self._spans.positions].astype(np.int64), len(self))
 
-    def total(self, values: Values) -> NDArray[Any]:
-        if values.type == "number":
-            return super().total(values)
-        most = int(self.count(values).max(initial=0))
-        numbers = np.where(values.present, summable(values, most), 0)
-        return narrowed(self._spans.added_up(numbers[self._spans.positions], len(self)))
+    @property
+    def most(self) -> int:
+        return int(self.cost(walks=True, history=False).max(initial=0))
+
+    def sum_of(self, values: Values, term: Term) -> NDArray[Any]:
+        return self._spans.added_up(term.of(values, lambda: self.day)[self._spans.positions], len(self))
 
     def newest(self, values: Values) -> Positions:
         return self._at_each_point(self._with(values).newest_of_each(np.int64(0)))

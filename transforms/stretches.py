@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -115,13 +115,15 @@ class StretchRuns(Runs):
 
         whole = self.running.totals(values, lambda: of_points(slice(0, -1), stretches.length), str(term))
 
-        def up_to(points: Positions) -> Array:
-            at = stretches.at(points)
-            return whole[at] + of_points(at, points - stretches.start[at])
-
-        low, high = self.window
-        found: Array = up_to(high) - up_to(low)
+        (low, before_low), (high, before_high) = self._edges
+        found: Array = (whole[high] + of_points(high, before_high)) - (whole[low] + of_points(low, before_low))
         return found
+
+    @cached_property
+    def _edges(self) -> Sequence[tuple[Positions, NDArray[np.int64]]]:
+        """Of where each window begins, and where it ends: the stretch, and how many of its points lie before."""
+        at = [self.stretches.at(points) for points in self.window]
+        return [(place, points - self.stretches.start[place]) for place, points in zip(at, self.window, strict=True)]
 
 
 def _powers_of_days(first: Days, count: NDArray[np.int64], power: int) -> NDArray[np.int64]:

@@ -23,8 +23,6 @@ from transforms.kernel import (
     Values,
     expand,
     extent_of,
-    narrowed,
-    sums_fit,
 )
 from transforms.running import Array, Kept, Running, nothing_for
 
@@ -84,17 +82,14 @@ class Timeline:
             return WindowSelection(queries.as_of, self, self._rungs[window])
         if window.kind == "since":
             assert queries.since is not None
-            return self.between(queries.since, queries.cut_off)
+            since = queries.since
+            return self._selected(lambda lane: lane.runs(since, queries.cut_off))
         if queries.grain == "event":
             bounds = window_bounds(window, queries.as_of, self.zone, lag=lag, ahead=ahead, cut_off=queries.cut_off)
             return self._selected(lambda lane: lane.runs(*bounds), ahead=ahead)
         days, place = queries.days
         starts, ends = window_bounds(window, days, self.zone, lag=lag, ahead=ahead)
         return self._selected(lambda lane: lane.runs_of_days(starts, ends, place), ahead=ahead)
-
-    def between(self, start: Instants, end: Instants) -> WindowSelection:
-        """The facts with `start <= at < end` of every query."""
-        return self._selected(lambda lane: lane.runs(start, end))
 
     def _selected(self, runs: Callable[[_Lane], Runs], *, ahead: bool = False) -> WindowSelection:
         """`ahead`: some of the facts lie after T."""
@@ -390,11 +385,8 @@ class WindowSelection(Selection):
             count = count + own.counts
         return count
 
-    def total(self, values: Values) -> NDArray[Any]:
-        if values.type == "number":
-            members = self.members(values)
-            return members.reduce(np.add, self._settled.repeated(members, values.data[members.positions]))
-        return narrowed(self.sum_of(values, Term(1, exact=not sums_fit(values, self.most))))
+    def repeated(self, members: Members, data: NDArray[Any]) -> NDArray[Any]:
+        return self._settled.repeated(members, data)
 
     def sum_of(self, values: Values, term: Term) -> NDArray[Any]:
         total = self._settled.sums(values, term, lambda: self.day)

@@ -84,7 +84,7 @@ MUTANTS = (
     Mutant("a stretch begins where a fact does", _DAILY, "for edges in (points.begins, spans.low, spans.high)", "for edges in (points.begins, spans.high, spans.high)", _files("transforms/test_daily")),
     Mutant("what reads the day is asked of each at which a fact holds", _DAILY, "np.where(nothing, start[:-1] + 1, start[1:])", "start[:-1] + 1", _files("transforms/test_daily")),
     Mutant("and of each other where it differs", _DAILY, "        if self._says_the_same_of_nothing(column):\n", "        if True:\n", _files("transforms/test_daily")),
-    Mutant("of a window's first and last stretch the days inside it", _STRETCHES, "points - stretches.start[at]", "stretches.length[np.minimum(at, len(stretches) - 1)]", _files("transforms/test_stretches")),
+    Mutant("of a window's first and last stretch the days inside it", _STRETCHES, "points - self.stretches.start[place]", "self.stretches.length[np.minimum(place, len(self.stretches) - 1)]", _files("transforms/test_stretches")),
     Mutant("stretches of two groups stay apart", _STRETCHES, "        begins[self.at(apart[apart < self.start[-1]])] = True\n", "", _files("transforms/test_stretches")),
     Mutant("what looks back sees the day before the first event", _DAILY, "np.minimum(first, began - 1)", "np.minimum(first, began)", _cases("19_")),
     Mutant("a lifetime of days begins with the first event's", _DAILY, "first = np.minimum(began, after)", "first = np.minimum(began + 1, after)", _cases("19_")),
