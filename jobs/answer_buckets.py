@@ -134,8 +134,9 @@ def _finished(task: BucketTask, group: CompiledGroup, told: Sequence[pa.Table]) 
             yield group.name, days[0].isoformat(), rows
         return
     number = together["as_of"].cast(pa.int32()).to_numpy()
-    order = np.argsort(number, kind="stable")  # once for all days, where a filter each would look at all rows as often
-    rows, number = rows.take(pa.array(order)), number[order]
+    if len(told) > 1:  # each in order of its days
+        order = np.argsort(number, kind="stable")  # once for all days, where a filter each would look at all rows as often
+        rows, number = rows.take(pa.array(order)), number[order]
     for day in days:
         start, end = np.searchsorted(number, [day_number(day), day_number(day) + 1])
         if end > start:

@@ -46,33 +46,47 @@ class Maker:
         yield from self._commit([wanted for wanted in work if wanted.group in self.compiled.groups], self._answer)
         later = {wanted.group for wanted in work if wanted.group in self.compiled.later}
         for name in self.ledgers.in_order(later):
-            for wanted in work:
-                if wanted.group == name and (refreshed := self._refreshed(wanted)):
-                    yield from self._commit([refreshed], self._call)
+            mine = [refreshed for wanted in work if wanted.group == name and (refreshed := self._refreshed(wanted))]
+            yield from self._commit(mine, self._call)
 
     def _commit(
         self, work: Sequence[Wanted], compute: Callable[[Sequence[Wanted]], dict[Wanted, tuple[SnapshotFile, ...]]]
     ) -> Iterator[tuple[Snapshot, bool]]:
+        """The days before one without any row, which is a mistake."""
         kept = {wanted: found for wanted in work if (found := self._table(wanted).find(wanted.day, wanted.version))}
         files = {wanted: found.files for wanted, found in kept.items()}
         files |= compute([wanted for wanted in work if wanted not in kept])
         versions = {wanted: self._version(wanted, files[wanted]) for wanted in work}
-        restatements = self._compare(versions)
+        without_rows = next((wanted for wanted in work if not versions[wanted].rows), None)
+        if without_rows is not None:
+            work = work[: work.index(without_rows)]
+        restatements = self._compare({wanted: versions[wanted] for wanted in work})
+        made = {wanted: replace(versions[wanted], restates=restatements.get(wanted)) for wanted in work}
+        stands = {wanted for wanted, restated in restatements.items() if restated.is_none}
+        self._commit_new({wanted: made[wanted] for wanted in work if wanted not in kept and wanted not in stands})
         for wanted in work:
-            table, lease = self._table(wanted), self.leases[f"{self.kind}/{wanted.group}"]
-            made, restates = versions[wanted], restatements.get(wanted)
-            if not made.rows:
-                why = "is any row a member?" if made.group in self.compiled.rollups else "is its spine's source empty?"
-                raise PublishError(f"{made.group}: no entity has a row as of {made.as_of}; {why}")
-            if restates is not None and restates.is_none and wanted.current is not None:
-                yield table.confirm(wanted.current, made, lease), True
+            table, lease = self._table(wanted), self._lease(wanted.group)
+            if wanted in stands:
+                assert wanted.current is not None
+                yield table.confirm(wanted.current, made[wanted], lease), True
                 continue
-            made = replace(made, restates=restates)
             if wanted in kept:
-                table.restore(made, lease)
-            else:
-                table.commit(made, snapshot_schema(self.compiled.group(made.group)), lease)
-            yield made, False
+                table.restore(made[wanted], lease)
+            yield made[wanted], False
+        if without_rows is not None:
+            group = without_rows.group
+            why = "is any row a member?" if group in self.compiled.rollups else "is its spine's source empty?"
+            raise PublishError(f"{group}: no entity has a row as of {without_rows.day}; {why}")
+
+    def _commit_new(self, made: Mapping[Wanted, Snapshot]) -> None:
+        """The days of a group together: each commit reads the log of all before it."""
+        for group in dict.fromkeys(wanted.group for wanted in made):
+            snapshots = [snapshot for wanted, snapshot in made.items() if wanted.group == group]
+            table = SnapshotTable(self.lake.storage, group, self.kind)
+            table.commit(snapshots, snapshot_schema(self.compiled.group(group)), self._lease(group))
+
+    def _lease(self, group: str) -> Lease:
+        return self.leases[f"{self.kind}/{group}"]
 
     def _refreshed(self, wanted: Wanted) -> Wanted | None:
         """With the version that comes of the snapshots as they are now; None where the current one stands for it."""

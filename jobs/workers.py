@@ -5,6 +5,7 @@ A task is a call that needs nothing but its own arguments. On one machine Spark 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from multiprocessing import connection, context, parent_process
@@ -32,6 +34,8 @@ Call = Callable[[], Any]
 """Returns a dataclass whose fields are JSON; pickles."""
 
 _ONE_MACHINE = re.compile(r"local(?:\[(?P<cores>\d+|\*)(?:,\s*\d+)?\])?")  # `local-cluster[…]` isn't one
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
+_KEPT_BYTES, _LARGEST_IN_HEAP = 256 * 2**20, 32 * 2**20
 _IMPORTED_ONCE = ["duckdb", "jobs.answer_buckets"]
 
 
@@ -122,7 +126,16 @@ class _Forking(context.ForkServerContext):
 
 def _begin() -> None:
     _allocate_with_numpy()
+    _keep_what_is_freed()
     _end_with_parent()
+
+
+def _keep_what_is_freed() -> None:
+    """Tasks allocate and free the same again and again: what goes back to the system costs as much to get as to fill."""
+    with suppress(OSError, AttributeError):  # where the C library isn't glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_IN_HEAP)
 
 
 def _end_with_parent() -> None:

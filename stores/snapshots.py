@@ -1,10 +1,10 @@
-"""Snapshots at rest: Parquet files, committed to Delta a day at a time, and the current version of a day."""
+"""Snapshots at rest: Parquet files, committed to Delta with the days that were made together, and each day's current version."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -206,8 +206,9 @@ class SnapshotTable:
         for note in notes:
             self.storage.delete(note)
 
-    def commit(self, snapshot: Snapshot, schema: pa.Schema, lease: Lease | None = None) -> None:
-        """One Delta transaction for the day's version, then the pointer. Committing the same version again changes nothing.
+    def commit(self, snapshots: Sequence[Snapshot], schema: pa.Schema, lease: Lease | None = None) -> None:
+        """One Delta transaction for the versions of some days, one of each, then their pointers. Committing the same again
+        changes nothing.
 
         Of hindsight, a day's earlier versions go. Raises LeaseError when the lease was lost, or another run committed at the
         same time; nothing is committed then.
@@ -215,16 +216,20 @@ class SnapshotTable:
         if lease is not None:
             lease.check()
         try:
-            self._commit_files(snapshot, schema)
+            self._commit_files(snapshots, schema)
         except CommitFailedError as problem:
+            days = " to ".join(dict.fromkeys([snapshots[0].as_of, snapshots[-1].as_of]))
             raise LeaseError(
-                f"{self.path}: another run committed to the table while this one did, as of {snapshot.as_of}; nothing of this "
-                f"day was committed: {problem}. Let that run end and run again"
+                f"{self.path}: another run committed to the table while this one did, as of {days}; nothing of this "
+                f"was committed: {problem}. Let that run end and run again"
             ) from problem
-        self._write(snapshot)
-        folder = f"{self.path}/as_of={snapshot.as_of}"
-        self.storage.delete_unfinished(folder)
-        self._remove_strays({file.path for file in self.storage.list(folder)} - {file.path for file in snapshot.files})
+        strays: set[str] = set()
+        for snapshot in snapshots:
+            self._write(snapshot)
+            folder = f"{self.path}/as_of={snapshot.as_of}"
+            self.storage.delete_unfinished(folder)
+            strays |= {file.path for file in self.storage.list(folder)} - {file.path for file in snapshot.files}
+        self._remove_strays(strays)
 
     def restore(self, snapshot: Snapshot, lease: Lease | None = None) -> None:
         """Make an earlier version, as `find` gave it, the current one again."""
@@ -253,34 +258,35 @@ class SnapshotTable:
         """Delete the files of a version that isn't committed."""
         self.storage.delete_folder(self.folder(day.isoformat(), version))
 
-    def _commit_files(self, snapshot: Snapshot, schema: pa.Schema) -> None:
-        values: dict[str, str | None] = {"as_of": snapshot.as_of, "snapshot_version": snapshot.version}
+    def _commit_files(self, snapshots: Sequence[Snapshot], schema: pa.Schema) -> None:
         actions: list[AddAction | RemoveAction] = [
             AddAction(
                 path=file.path.removeprefix(f"{self.path}/"),
                 size=file.size,
-                partition_values=values,
+                partition_values={"as_of": snapshot.as_of, "snapshot_version": snapshot.version},
                 modification_time=0,
                 data_change=True,
                 stats=json.dumps({"numRecords": file.rows}),
             )
+            for snapshot in snapshots
             for file in snapshot.files
         ]
+        run_id = snapshots[0].run_id
         full = pa.schema([*schema, pa.field("as_of", pa.date32()), pa.field("snapshot_version", pa.string())])
         table = open_delta(self.storage, self.path)
         if table is None:
             added = [action for action in actions if isinstance(action, AddAction)]
-            told = _told(snapshot, 1)
-            create_delta(self.storage, self.path, added, full, partition_by=PARTITION, commit_properties=told)
+            create_delta(self.storage, self.path, added, full, partition_by=PARTITION, commit_properties=_told(run_id, 1))
             return
-        replaced = [("as_of", "=", snapshot.as_of), ("snapshot_version", "=", snapshot.version)]
+        days = ("as_of", "in", [snapshot.as_of for snapshot in snapshots])
+        versions = ("snapshot_version", "in", [snapshot.version for snapshot in snapshots])  # each is of one day only
         table.create_write_transaction(
             actions,
             mode="overwrite",
             schema=Schema.from_arrow(_widest(table, full)),
             partition_by=list(PARTITION),
-            partition_filters=replaced[:1] if self.kind == "hindsight" else replaced,
-            commit_properties=_told(snapshot, (table.transaction_version(_WRITER) or 0) + 1),
+            partition_filters=[days] if self.kind == "hindsight" else [days, versions],
+            commit_properties=_told(run_id, (table.transaction_version(_WRITER) or 0) + 1),
         )
 
     def _write(self, snapshot: Snapshot) -> None:
@@ -303,8 +309,8 @@ class SnapshotTable:
         return f"{self.kind}/_versions/{self.group}/{day.isoformat()}/{version}.json"
 
 
-def _told(snapshot: Snapshot, number: int) -> CommitProperties:
-    return CommitProperties(custom_metadata={"run_id": snapshot.run_id}, app_transactions=[Transaction(_WRITER, number)])
+def _told(run_id: str, number: int) -> CommitProperties:
+    return CommitProperties(custom_metadata={"run_id": run_id}, app_transactions=[Transaction(_WRITER, number)])
 
 
 def _widest(table: DeltaTable, schema: pa.Schema) -> pa.Schema:
@@ -367,7 +373,7 @@ class DayWriter:
             writer = pq.ParquetWriter(
                 stream,
                 self.schema,
-                compression="zstd",
+                compression="snappy",
                 use_dictionary=texts,
                 column_encoding=encodings,
                 write_statistics=texts,

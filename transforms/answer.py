@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -17,9 +18,9 @@ from transforms.calendar import BEGINNING, NEVER_DAY, Days, cut_off, day_number,
 from transforms.daily import answer_dailies, same_points
 from transforms.derived import derive
 from transforms.feature_group import LIFETIME, AnyGroup, Clock, Column, CompiledGroup, DailyColumn, WindowColumn
-from transforms.kernel import Facts, Mask, Queries, Values, picked
+from transforms.kernel import Facts, Mask, Positions, Queries, Values, picked
 from transforms.operations import Answer
-from transforms.timeline import Timeline
+from transforms.timeline import Timeline, WindowSelection
 
 MAXIMUM_CELLS = 10_000_000  # of columns and queries answered at once: bounds a task's memory whatever the number of days
 
@@ -54,7 +55,7 @@ def answer(group: CompiledGroup, facts: FactTables, queries: Queries, entities: 
     `queries` sorted by entity; their codes are positions in `entities`.
     """
     for piece in _pieces(queries, [group]):
-        yield finish(group, _table(group, _Shared(facts, piece, zone, [group]), entities))
+        yield finish(group, _table(group, _Shared(facts, piece, zone, [group]), entities, _Rows(None)))
 
 
 def answer_groups(
@@ -62,17 +63,15 @@ def answer_groups(
 ) -> Iterator[tuple[CompiledGroup, pa.Table]]:
     """The same for several groups of one entity, which share what they have in common; each in pieces, to be finished.
 
-    A group's rows: the queries whose entity is on its spine.
+    A group's rows: the queries whose entity is on its spine, by day, and of a day in order.
     """
     for piece in _pieces(queries, groups):
         spines = _Shared(facts, piece, zone, groups)
-        rows = {group.name: spines.any_of(group.spine) for group in groups}
-        some = np.logical_or.reduce(list(rows.values()))
+        on_spine = {group.name: spines.any_of(group.spine) for group in groups}
+        some = np.logical_or.reduce(list(on_spine.values()))
         shared = _Shared(facts, piece.take(some), zone, groups) if not some.all() else spines
         for group in groups:
-            table = _table(group, shared, entities)
-            there = rows[group.name][some]
-            yield group, table if there.all() else table.filter(pa.array(there))
+            yield group, _table(group, shared, entities, _Rows.by_day(shared.queries, on_spine[group.name][some]))
 
 
 def _pieces(queries: Queries, groups: Sequence[CompiledGroup]) -> Iterator[Queries]:
@@ -80,6 +79,47 @@ def _pieces(queries: Queries, groups: Sequence[CompiledGroup]) -> Iterator[Queri
     rows = max(MAXIMUM_CELLS // max(columns, 1), 1)
     for start in range(0, len(queries), rows):
         yield queries.slice(start, start + rows)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Answers, and the place of each query's among them; without `place` there is one for each query."""
+
+    answer: Answer
+    place: Positions | None = None
+
+
+class _Rows:
+    """Which of some queries have a row, in the order of the rows; all of them as they are without `which`."""
+
+    def __init__(self, which: Positions | None) -> None:
+        self.which = which
+        self._places: dict[int, tuple[Positions, Positions]] = {}
+
+    @classmethod
+    def by_day(cls, queries: Queries, there: Mask) -> _Rows:
+        """Those that are `there`, by their day."""
+        days, place = queries.days
+        if len(days) > 1:
+            order = np.argsort(place, kind="stable")
+            return cls(order if there.all() else order[there[order]])
+        return cls(None if there.all() else np.flatnonzero(there))
+
+    def queries(self, queries: Queries) -> Queries:
+        return queries if self.which is None else queries.take(self.which)
+
+    def answer(self, told: _Told) -> Answer:
+        """The answer of each row."""
+        places = self.which if told.place is None else self._at(told.place)
+        return told.answer if places is None else told.answer.take(places)
+
+    def _at(self, place: Positions) -> Positions:
+        """The place of each row's answer."""
+        if self.which is None:
+            return place
+        if id(place) not in self._places:
+            self._places[id(place)] = (place, place[self.which])  # the place too, so that no other takes its id
+        return self._places[id(place)][1]
 
 
 class _Shared:
@@ -95,7 +135,7 @@ class _Shared:
         self._windows = _windows_to_the_end(groups) if one_day else {}
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._in_windows: dict[tuple[str, str], Timeline] = {}
-        self._answers: dict[Hashable, Answer] = {}
+        self._answers: dict[Hashable, _Told] = {}
         self._any: dict[Presence, Mask] = {}
         self._words: dict[int, pa.Array] = {}
 
@@ -139,18 +179,18 @@ class _Shared:
             history |= self.any_of(presence)
         return history
 
-    def answers(self, columns: Sequence[WindowColumn]) -> Mapping[str, pa.Array]:
-        """Each column by name, in the order given. Facts are selected once for all columns of the same window."""
+    def answers(self, columns: Sequence[WindowColumn], rows: _Rows) -> Mapping[str, pa.Array]:
+        """Each column by name, in the order given, of some rows. Facts are selected once for all columns of the same window."""
         by_window: dict[Hashable, list[WindowColumn]] = {}
         for column in columns:
             if (column.stream, column.clock) in self.facts and column.said not in self._answers:
                 by_window.setdefault((column.stream, column.clock, column.window, column.lag, column.ahead), []).append(column)
         for together in by_window.values():
             self._answer(together)
-        return {column.column.name: self._to_arrow(column) for column in columns}
+        return {column.column.name: self._to_arrow(column, rows) for column in columns}
 
-    def dailies(self, columns: Sequence[DailyColumn]) -> Mapping[str, pa.Array]:
-        """Each column by name, in the order given. Points are judged once for all columns that look at the same."""
+    def dailies(self, columns: Sequence[DailyColumn], rows: _Rows) -> Mapping[str, pa.Array]:
+        """Each column by name, in the order given, of some rows. Points are judged once for all columns that look at the same."""
         by_points: dict[Hashable, dict[Hashable, DailyColumn]] = {}
         for column in columns:
             if _daily_meaning(column) not in self._answers:
@@ -159,10 +199,10 @@ class _Shared:
             one = next(iter(together.values()))
             facts = self.facts.get((one.stream, one.clock))
             answers = answer_dailies([*together.values()], facts, self._began(one.stream), self.queries, self.zone)
-            self._answers |= zip(together, answers, strict=True)
+            self._answers |= zip(together, map(_Told, answers), strict=True)
         return {
             item.column.name: arrow.to_arrow(
-                self._answers[_daily_meaning(item)], item.column.type, decimal_digits=item.column.decimal_digits
+                rows.answer(self._answers[_daily_meaning(item)]), item.column.type, decimal_digits=item.column.decimal_digits
             )
             for item in columns
         }
@@ -181,14 +221,25 @@ class _Shared:
         timeline = self.in_windows(one.stream, one.clock)
         facts = timeline.select(one.window, lag=one.lag, ahead=one.ahead)
         different = {column.said: column for column in columns}
-        asked = [_asked(column, timeline.facts) for column in different.values()]
-        self._answers |= zip(different, answer_each(facts, asked), strict=True)
+        if self._at_once is None and self.queries.grain == "day" and not one.ahead:
+            lasting = {said: column for said, column in different.items() if not column.operation.ages}
+            once, place = facts.each_once(lambda: timeline.knowledge)
+            self._tell(lasting, once, timeline.facts, place)
+            different = {said: column for said, column in different.items() if said not in lasting}
+        self._tell(different, facts, timeline.facts)
 
-    def _to_arrow(self, item: WindowColumn) -> pa.Array:
+    def _tell(
+        self, columns: Mapping[Hashable, WindowColumn], selection: WindowSelection, facts: Facts, place: Positions | None = None
+    ) -> None:
+        """`place`: that of each query's among the answers of the selection, where it has fewer."""
+        answers = answer_each(selection, [_asked(column, facts) for column in columns.values()])
+        self._answers |= {said: _Told(answer, place) for said, answer in zip(columns, answers, strict=True)}
+
+    def _to_arrow(self, item: WindowColumn, rows: _Rows) -> pa.Array:
         column = item.column
         if (item.stream, item.clock) not in self.facts:
-            return _empty(item, len(self.queries))
-        answer = self._answers[item.said]
+            return _empty(item, len(self.queries if rows.which is None else rows.which))
+        answer = rows.answer(self._answers[item.said])
         words = self._words_of(item) if column.type == "string" and answer.words is None else ()
         return arrow.to_arrow(answer, column.type, words, decimal_digits=column.decimal_digits)
 
@@ -271,19 +322,19 @@ def _empty(item: WindowColumn, rows: int) -> pa.Array:
     return pa.nulls(rows, type_) if said is None else pa.repeat(pa.scalar(said).cast(type_), rows)
 
 
-def _table(group: CompiledGroup, shared: _Shared, entities: pa.Array) -> pa.Table:
-    """What is told of each query, the columns that it is derived from included."""
-    queries = shared.queries
+def _table(group: CompiledGroup, shared: _Shared, entities: pa.Array, rows: _Rows) -> pa.Table:
+    """What is told of each row's query, the columns that it is derived from included."""
+    queries, history = rows.queries(shared.queries), shared.history(group)
     moments, place_of = queries.cut_offs
     row: dict[str, pa.Array] = {
         group.entity: entities.take(pa.array(queries.entity)),
         "event_time": arrow.utc_texts(moments).take(pa.array(place_of)),
         "time_zone": pa.repeat(shared.zone, len(queries)),
-        "has_history": pa.array(shared.history(group)),
+        "has_history": pa.array(history if rows.which is None else history[rows.which]),
         "as_of": pa.array(queries.as_of, pa.int32()).cast(pa.date32()),
         "cut_off": pa.array(queries.cut_off, pa.timestamp("us", tz="UTC")),
     }
-    return pa.table({**row, **shared.answers(group.windows), **shared.dailies(group.dailies)})
+    return pa.table({**row, **shared.answers(group.windows, rows), **shared.dailies(group.dailies, rows)})
 
 
 def finish(group: CompiledGroup, told: pa.Table) -> pa.Table:

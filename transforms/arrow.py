@@ -30,24 +30,26 @@ def arrow_type(type_: ColumnType, *, decimal_digits: int = 28) -> pa.DataType:
 
 def to_arrow(answer: Answer, type_: ColumnType, words: Sequence[str] | pa.Array = (), *, decimal_digits: int = 28) -> pa.Array:
     """`words`: what the codes of a string answer stand for, when it brings none of its own."""
-    absent = None if answer.present.all() else ~answer.present
+    valid = None if answer.present.all() else pa.py_buffer(np.packbits(answer.present, bitorder="little"))
+
+    def column(kind: pa.DataType, data: NDArray[Any] | bytes) -> pa.Array:
+        return pa.Array.from_buffers(kind, len(answer.data), [valid, pa.py_buffer(data if isinstance(data, bytes) else np.ascontiguousarray(data))])
+
     match type_:
         case "money":
-            return _cents_to_decimal(answer.data, absent, decimal_digits)
+            return column(pa.decimal128(decimal_digits, 2), _decimals_of_cents(answer.data))
         case "string":
-            codes = pa.array(answer.data.astype(np.int64, copy=False), mask=absent)
             texts = words if answer.words is None else answer.words
-            return (texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())).take(codes)
+            known = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+            return known.take(column(pa.int64(), answer.data.astype(np.int64, copy=False)))
         case "boolean":
-            return pa.array(answer.data.astype(np.bool_, copy=False), mask=absent)
+            return column(pa.bool_(), np.packbits(answer.data.astype(np.bool_, copy=False), bitorder="little"))
         case "date":
-            return pa.array(answer.data.astype(np.int32), pa.int32(), mask=absent).cast(pa.date32())
-        case "timestamp":
-            return pa.array(answer.data.astype(np.int64, copy=False), pa.int64(), mask=absent).cast(pa.timestamp("us", tz="UTC"))
+            return column(pa.date32(), answer.data.astype(np.int32))
         case "number":
-            return pa.array(answer.data.astype(np.float64, copy=False), mask=absent)
+            return column(pa.float64(), answer.data.astype(np.float64, copy=False))
         case _:
-            return pa.array(answer.data.astype(np.int64, copy=False), mask=absent)
+            return column(_TYPES[type_], answer.data.astype(np.int64, copy=False))
 
 
 def utc_texts(instants: NDArray[np.int64]) -> pa.Array:
@@ -84,14 +86,11 @@ def from_arrow(column: pa.Array, type_: ColumnType) -> Values:
     return Values(type_, data.astype(np.float64 if type_ == "number" else np.int64), present)
 
 
-def _cents_to_decimal(cents: NDArray[Any], absent: NDArray[np.bool_] | None, digits: int) -> pa.Array:
+def _decimals_of_cents(cents: NDArray[Any]) -> NDArray[Any] | bytes:
     """Exact: the 128-bit form of a decimal is its cents, sign-extended. Sums beyond 64 bits come as Python's integers."""
     if cents.dtype == object:
-        data: bytes | NDArray[Any] = b"".join(int(number).to_bytes(16, "little", signed=True) for number in cents)
-    else:
-        halves: NDArray[Any] = np.empty((len(cents), 2), dtype="<i8")
-        halves[:, 0] = cents
-        np.right_shift(cents.astype(np.int64, copy=False), 63, out=halves[:, 1])
-        data = halves
-    valid = None if absent is None else pa.array(~absent).buffers()[1]
-    return pa.Array.from_buffers(pa.decimal128(digits, 2), len(cents), [valid, pa.py_buffer(data)])
+        return b"".join(int(number).to_bytes(16, "little", signed=True) for number in cents)
+    halves: NDArray[Any] = np.empty((len(cents), 2), dtype="<i8")
+    halves[:, 0] = cents
+    np.right_shift(cents.astype(np.int64, copy=False), 63, out=halves[:, 1])
+    return halves

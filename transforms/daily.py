@@ -122,7 +122,7 @@ class _Groups:
         if queries.grain == "event":  # the day in which T lies is looked at up to T, so no two are alike
             every = np.arange(len(queries))
             return every, every
-        known = timeline.knowledge()
+        known = timeline.knowledge
         order = np.lexsort((queries.cut_off, known, queries.entity))
         entity, known = queries.entity[order], known[order]
         ends = (np.diff(entity, append=-1) != 0) | (np.diff(known, append=-1) != 0)

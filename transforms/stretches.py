@@ -76,9 +76,9 @@ class StretchRuns(Runs):
         among = shared.among if shared else np.arange(len(stretches))
         return cls(among, first, ahead, end, shared=shared, stretches=stretches, window=(low, high), before=before)
 
-    def slice(self, start: int, end: int) -> StretchRuns:
+    def take(self, which: Positions | slice) -> StretchRuns:
         low, high = self.window
-        return StretchRuns.of(self.stretches, self.before[start:end], low[start:end], high[start:end], self.running)
+        return StretchRuns.of(self.stretches, self.before[which], low[which], high[which], self.running)
 
     @property
     def earlier(self) -> StretchRuns:

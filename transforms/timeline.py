@@ -98,6 +98,7 @@ class Timeline:
         judged = _Judged(runs(own), self.facts, self.queries.cut_off) if len(own.among) else None
         return WindowSelection(self.queries.as_of, self, runs(settled), judged)
 
+    @cached_property
     def knowledge(self) -> NDArray[np.int64]:
         """A number for each query, equal for queries of one entity at which the same is known of what lies before both.
 
@@ -196,8 +197,16 @@ class Runs:
     def running(self) -> Running:
         return self.shared or Running(self.among)
 
-    def slice(self, start: int, end: int) -> Runs:
-        return Runs(self.among, self.first[start:end], self.low[start:end], self.high[start:end], shared=self.running)
+    def take(self, which: Positions | slice) -> Runs:
+        return Runs(self.among, self.first[which], self.low[which], self.high[which], shared=self.running)
+
+    def differ(self) -> Mask:
+        """Whether each run, or what lies before it, differs from the one before it; the first does."""
+        found = np.ones(len(self.low), dtype=np.bool_)
+        found[1:] = False
+        for edge in (self.first, self.low, self.high):
+            found[1:] |= edge[1:] != edge[:-1]
+        return found
 
     @property
     def earlier(self) -> Runs:
@@ -314,8 +323,8 @@ class _Judged:
     facts: Facts
     cut_off: Instants
 
-    def slice(self, start: int, end: int) -> _Judged:
-        return replace(self, runs=self.runs.slice(start, end), cut_off=self.cut_off[start:end])
+    def take(self, which: Positions | slice) -> _Judged:
+        return replace(self, runs=self.runs.take(which), cut_off=self.cut_off[which])
 
     @property
     def earlier(self) -> _Judged:
@@ -365,14 +374,29 @@ class WindowSelection(Selection):
     def extent(self) -> tuple[int, int]:
         return self._dated.extent
 
+    def take(self, which: Positions | slice) -> WindowSelection:
+        """That of some of the queries, in order."""
+        judged = self._judged.take(which) if self._judged else None
+        return WindowSelection(self.as_of[which], self._dated, self._settled.take(which), judged)
+
     def slice(self, start: int, end: int) -> WindowSelection:
-        judged = self._judged.slice(start, end) if self._judged else None
-        return WindowSelection(self.as_of[start:end], self._dated, self._settled.slice(start, end), judged)
+        return self.take(slice(start, end))
 
     @property
     def earlier(self) -> WindowSelection:
         judged = self._judged.earlier if self._judged else None
         return WindowSelection(self.as_of, self._dated, self._settled.earlier, judged)
+
+    def each_once(self, knowledge: Callable[[], NDArray[np.int64]]) -> tuple[WindowSelection, Positions]:
+        """Of neighbouring queries that see the same facts the first, and the place of each query's among these.
+
+        `knowledge`: a number for each query, equal where the same is known. It's not asked where all facts are settled.
+        """
+        differs = self._settled.differ()
+        if self._judged is not None:
+            differs |= self._judged.runs.differ()
+            differs[1:] |= np.diff(knowledge()) != 0
+        return self.take(np.flatnonzero(differs)), np.cumsum(differs) - 1
 
     def cost(self, *, walks: bool, history: bool) -> NDArray[np.int64]:
         runs = self._settled

@@ -41,7 +41,7 @@ def snapshot_of(lake: Lake, day: str, rows: Sequence[tuple[str, Any, Any]], vers
         writer.write(day, pa.Table.from_pylist(made, schema=schema))
         files = sort_by_day(list(writer.close()))[day]
     snapshot = Snapshot("customer_plans", day, version, compiled.version, {}, "r0", files)
-    SnapshotTable(lake.storage, "customer_plans").commit(snapshot, schema)
+    SnapshotTable(lake.storage, "customer_plans").commit([snapshot], schema)
     return snapshot
 
 

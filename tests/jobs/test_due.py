@@ -45,7 +45,7 @@ def make(lake: Lake, *days: date, group: str = "customer_plans", kind: Kind = "s
             files = sort_by_day(writer.close())[as_of]
         newest = Ledgers.of(COMPILED, [group], lake).newest(group)
         made = Snapshot(group, as_of, wanted.version, COMPILED.groups[group].version, newest, "r", files, kind=kind)
-        SnapshotTable(lake.storage, group, kind).commit(made, schema)
+        SnapshotTable(lake.storage, group, kind).commit([made], schema)
 
 
 def told(found: Due) -> tuple[list[str], list[str]]:

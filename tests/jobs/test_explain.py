@@ -85,7 +85,7 @@ def _publish(lake: Lake, rows: pa.Table, schema: pa.Schema, version: str) -> Non
     with DayWriter(lake.storage, GROUP, {day: version}, schema) as writer:
         writer.write(day, rows)
         files = tuple(file for _, file in writer.close())
-    SnapshotTable(lake.storage, GROUP).commit(Snapshot(GROUP, day, version, "d", {}, "run", files), schema)
+    SnapshotTable(lake.storage, GROUP).commit([Snapshot(GROUP, day, version, "d", {}, "run", files)], schema)
 
 
 def explained(capsys, lake: Lake, feature: str, *more: str) -> tuple[int, dict, str]:

@@ -67,7 +67,7 @@ def publish(lake: Lake, group: str, rows: pa.Table, groups: Iterable[str] = (), 
         writer.write(day, rows)
         files = tuple(file for _, file in writer.close())
     made = Snapshot(group, day, version, "d", {}, "run", files, groups=dict.fromkeys(groups, "1"))
-    SnapshotTable(lake.storage, group).commit(made, schema)
+    SnapshotTable(lake.storage, group).commit([made], schema)
 
 
 def made(lake: Lake, rows: dict[str, list[dict[str, Any]]], **instead: dict[str, Any]) -> Lake:

@@ -122,7 +122,7 @@ def plans_snapshot(lake: Lake, version: str = "p1", day: date = DAY) -> Snapshot
         writer.write(day.isoformat(), pa.Table.from_pylist([row], schema=schema))
         files = sort_by_day(writer.close())[day.isoformat()]
     made = Snapshot(group.name, day.isoformat(), version, group.version, {"plans": 0}, "r1", files)
-    SnapshotTable(lake.storage, group.name).commit(made, schema)
+    SnapshotTable(lake.storage, group.name).commit([made], schema)
     return made
 
 

@@ -154,7 +154,7 @@ class Bench:
                 written += list(writer.close())
         made = sort_by_day(written)[day.isoformat()]
         snapshot = Snapshot(of.name, day.isoformat(), version, of.version, {}, "r0", made)
-        SnapshotTable(storage, of.name).commit(snapshot, schema)
+        SnapshotTable(storage, of.name).commit([snapshot], schema)
         bad = [dict.fromkeys(QUARANTINE_SCHEMA.names) | {"source_or_group": of.name, "key": key} for key in quarantined]
         if bad:
             self.lake.write_quarantine("r0", f"{of.name}-{day}", [pa.RecordBatch.from_pylist(bad, schema=QUARANTINE_SCHEMA)])

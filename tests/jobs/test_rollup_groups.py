@@ -41,7 +41,7 @@ def test_spark_writes_what_duckdb_does(spark, tmp_path, monkeypatch, by) -> None
         day.write(DAY.isoformat(), pa.Table.from_pylist(rows, schema=schema))
         files = sort_by_day(day.close())[DAY.isoformat()]
     reads = {"customer_plans": Snapshot("customer_plans", DAY.isoformat(), "p", "d", {}, "r", files)}
-    SnapshotTable(lake.storage, "customer_plans").commit(reads["customer_plans"], schema)
+    SnapshotTable(lake.storage, "customer_plans").commit([reads["customer_plans"]], schema)
 
     found = {}
     for version, limit in (("duckdb", 9), ("spark", 8)):

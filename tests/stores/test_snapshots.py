@@ -78,9 +78,9 @@ def rows_of(table: DeltaTable) -> list[tuple[str, str]]:
 def test_every_version_stays_and_the_pointer_names_the_newest(storage: LocalStorage) -> None:
     table = SnapshotTable(storage, "plans")
     first = made(storage, [ANN], [BOB], version="v1")
-    table.commit(first, SCHEMA)
+    table.commit([first], SCHEMA)
     second = made(storage, [ANN], version="v2", run="r2")
-    table.commit(second, SCHEMA)
+    table.commit([second], SCHEMA)
 
     assert table.current(TUESDAY) == second
     assert table.versions(TUESDAY) == [first, second]
@@ -95,15 +95,31 @@ def test_every_version_stays_and_the_pointer_names_the_newest(storage: LocalStor
 def test_the_same_version_committed_again_is_there_once(storage: LocalStorage) -> None:
     """A run that died between its commit and the pointer: the next one knows of no version and makes it again."""
     table = SnapshotTable(storage, "plans")
-    table.commit(made(storage, [ANN, BOB], version="v1"), SCHEMA)
+    table.commit([made(storage, [ANN, BOB], version="v1")], SCHEMA)
     for file in list(storage.list("snapshots/_versions")) + list(storage.list("snapshots/_current")):
         storage.delete(file.path)
     assert (table.current(TUESDAY), table.find(TUESDAY, "v1")) == (None, None)
 
     table.begin({TUESDAY: "v1"}, "r2")
-    table.commit(made(storage, [ANN], [BOB], version="v1"), SCHEMA)
+    table.commit([made(storage, [ANN], [BOB], version="v1")], SCHEMA)
 
     assert rows_of(DeltaTable(storage.uri("snapshots/plans"))) == [("ann", "v1"), ("bob", "v1")]
+
+
+def test_days_made_together_are_one_transaction_and_every_earlier_version_stays(storage: LocalStorage) -> None:
+    table, monday = SnapshotTable(storage, "plans"), date(2025, 9, 29)
+    table.commit([made(storage, [BOB], version="m1", day=monday), made(storage, [BOB], version="t1")], SCHEMA)
+    again = [made(storage, [ANN], version="m2", day=monday), made(storage, [ANN, BOB], version="t2")]
+    table.commit(again, SCHEMA)
+
+    assert table.all_current() == {monday: again[0], TUESDAY: again[1]}
+    delta = DeltaTable(storage.uri("snapshots/plans"))
+    assert (delta.version(), delta.transaction_version("etr")) == (1, 2)
+    rows = [("ann", "m2"), ("ann", "t2"), ("bob", "m1"), ("bob", "t1"), ("bob", "t2")]
+    assert rows_of(delta) == rows
+
+    table.commit([made(storage, [ANN], version="m2", day=monday)], SCHEMA)  # of Tuesday nothing goes
+    assert rows_of(DeltaTable(storage.uri("snapshots/plans"))) == rows
 
 
 def test_what_runs_left_of_other_days_goes_when_the_next_one_begins(storage: LocalStorage) -> None:
@@ -113,7 +129,7 @@ def test_what_runs_left_of_other_days_goes_when_the_next_one_begins(storage: Loc
     table.begin({monday: "v0"}, "r1")
     made(storage, [ANN], version="v0", day=monday)
     table.begin({TUESDAY: "v1"}, "r2")
-    table.commit(made(storage, [ANN], [BOB], version="v1"), SCHEMA)
+    table.commit([made(storage, [ANN], [BOB], version="v1")], SCHEMA)
     made(storage, [ANN], version="v1")  # by the task that went on
     assert len(list(storage.list("snapshots/plans/as_of=2025-09-29"))) == 1
 
@@ -129,14 +145,14 @@ def test_what_runs_left_of_other_days_goes_when_the_next_one_begins(storage: Loc
 def test_of_two_drivers_that_commit_the_same_day_at_once_one_is_refused(storage: LocalStorage, monkeypatch: Any) -> None:
     """Both looked at the table before either wrote, as when a lease was lost in a long pause; no row is there twice."""
     table = SnapshotTable(storage, "plans")
-    table.commit(made(storage, [BOB], version="v0", day=date(2025, 9, 29)), SCHEMA)
+    table.commit([made(storage, [BOB], version="v0", day=date(2025, 9, 29))], SCHEMA)
     ours, theirs = made(storage, [ANN], version="v1", run="r1"), made(storage, [ANN], version="v1", run="r2")
     stale = DeltaTable(storage.uri("snapshots/plans"))
-    table.commit(theirs, SCHEMA)
+    table.commit([theirs], SCHEMA)
 
     monkeypatch.setattr("stores.snapshots.open_delta", Mock(return_value=stale))
     with pytest.raises(LeaseError, match=r"^snapshots/plans: another run committed to the table while this one did, as of 2025"):
-        table.commit(ours, SCHEMA)
+        table.commit([ours], SCHEMA)
 
     assert table.current(TUESDAY) == theirs
     assert rows_of(DeltaTable(storage.uri("snapshots/plans"))) == [("ann", "v1"), ("bob", "v0")]
@@ -145,10 +161,10 @@ def test_of_two_drivers_that_commit_the_same_day_at_once_one_is_refused(storage:
 def test_of_two_drivers_that_create_a_table_at_once_one_is_refused(storage: LocalStorage, monkeypatch: Any) -> None:
     table = SnapshotTable(storage, "plans")
     theirs = made(storage, [ANN], version="v1", run="r2")
-    table.commit(theirs, SCHEMA)
+    table.commit([theirs], SCHEMA)
     monkeypatch.setattr("stores.snapshots.open_delta", Mock(return_value=None))
     with pytest.raises(LeaseError, match="another run committed to the table while this one did"):
-        table.commit(made(storage, [ANN], version="v1"), SCHEMA)
+        table.commit([made(storage, [ANN], version="v1")], SCHEMA)
     assert table.current(TUESDAY) == theirs
 
 
@@ -156,11 +172,11 @@ def test_files_of_the_day_that_no_version_has_go_when_it_is_committed(storage: L
     """Of a run that died on its way to another version, and of a task that Spark ran twice."""
     table = SnapshotTable(storage, "plans")
     first = made(storage, [ANN], version="v1")
-    table.commit(first, SCHEMA)
+    table.commit([first], SCHEMA)
     for path in (table.new_file("2025-09-30", "v0"), table.new_file("2025-09-30", "v2"), table.new_file("2025-09-29", "v0")):
         storage.write(path, b"")
     second = made(storage, [BOB], version="v2")
-    table.commit(second, SCHEMA)
+    table.commit([second], SCHEMA)
 
     there = {file.path for file in storage.list("snapshots/plans/as_of=2025-09-30")}
     assert there == {file.path for file in (*first.files, *second.files)}
@@ -175,7 +191,7 @@ def test_a_driver_that_lost_its_lease_commits_nothing(storage: LocalStorage) -> 
     theirs.take(1)
     try:
         with pytest.raises(LeaseError, match="nothing was committed"):
-            table.commit(made(storage, [ANN], version="v1"), SCHEMA, ours)
+            table.commit([made(storage, [ANN], version="v1")], SCHEMA, ours)
     finally:
         theirs.release()
     assert (table.current(TUESDAY), storage.exists("snapshots/plans/_delta_log")) == (None, False)
@@ -183,8 +199,8 @@ def test_a_driver_that_lost_its_lease_commits_nothing(storage: LocalStorage) -> 
 
 def test_of_hindsight_a_day_has_one_version_in_a_table_of_its_own(storage: LocalStorage) -> None:
     table = SnapshotTable(storage, "plans", "hindsight")
-    table.commit(made(storage, [ANN], version="v1", kind="hindsight"), SCHEMA)
-    table.commit(made(storage, [BOB], version="v2", kind="hindsight"), SCHEMA)
+    table.commit([made(storage, [ANN], version="v1", kind="hindsight")], SCHEMA)
+    table.commit([made(storage, [BOB], version="v2", kind="hindsight")], SCHEMA)
 
     assert rows_of(DeltaTable(storage.uri("hindsight/plans"))) == [("bob", "v2")]
     assert SnapshotTable(storage, "plans").days() == []
@@ -247,7 +263,7 @@ def test_a_day_computed_again_with_the_same_rows_keeps_its_version(storage: Loca
     """Other files, in another order, with the same rows: no version is added, and the day isn't asked for again."""
     table = SnapshotTable(storage, "plans")
     first = made(storage, [ANN], [BOB], version="v1")
-    table.commit(first, SCHEMA)
+    table.commit([first], SCHEMA)
     again = replace(made(storage, [BOB, ANN], version="v2", run="r2"), definition="definition-2", curated={"bnpl_plans": 7})
 
     restated, differences = compared(storage, first, again)

@@ -36,8 +36,8 @@ class Answer:
         """No answer is null."""
         return cls(data, np.ones(len(data), dtype=np.bool_), words)
 
-    def take(self, places: Positions | Mask | slice) -> Answer:
-        return Answer(self.data[places], self.present[places], self.words)
+    def take(self, places: Positions) -> Answer:
+        return Answer(self.data.take(places), self.present.take(places), self.words)
 
     @classmethod
     def joined(cls, parts: Sequence[Answer]) -> Answer:
