@@ -265,10 +265,9 @@ class Ladder:
         return Rung(self.running.among, self.first, low, high, shared=self.running, ladder=self, number=number)
 
     @cached_property
-    def _without_facts(self) -> Mask:
-        """Of each step from one window's start to the next a row, of each query whether it has no fact."""
-        found: Mask = (self.edges[:, :-1] == self.edges[:, 1:]).T
-        return found
+    def _without_facts(self) -> Positions:
+        """Of each step from one window's start to the next a row, of each query a cell: the places of those without a fact."""
+        return np.flatnonzero((self.edges[:, :-1] == self.edges[:, 1:]).T)
 
     def reduced(self, ufunc: np.ufunc, values: Values, numbers: Callable[[], Array], called: str) -> Array:
         """Of each window a row, of each query a cell: `ufunc` over the numbers of those facts that have a value; what changes
@@ -284,7 +283,7 @@ class Ladder:
                 data[:-1][~self.running.of(values.present)] = nothing
             steps = ufunc.reduceat(data, self.edges.ravel()).reshape(self.edges.shape)
             rows = np.ascontiguousarray(steps.T[:-1])
-            rows[self._without_facts] = nothing
+            rows.ravel()[self._without_facts] = nothing
             for shorter, longer in zip(rows[:0:-1], rows[-2::-1], strict=True):
                 ufunc(longer, shorter, out=longer)
             return rows
