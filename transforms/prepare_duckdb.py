@@ -74,7 +74,8 @@ def prepare_in_slices(
     linked_only: bool = False,
     rows_a_slice: int = ROWS_A_SLICE,
 ) -> Iterator[pa.RecordBatch]:
-    """The same rows in any order, batch by batch, in memory that doesn't grow with the ledgers.
+    """The same rows in any order, batch by batch, in memory that doesn't grow with the ledgers; `key` only of those that may be
+    replaced.
 
     `linked_only`: the stream's own rows are some of many. Rows that stand alone need no slices, each of which reads all rows for
     its own: they only pass by.
@@ -107,7 +108,10 @@ def in_buckets(facts: pa.Table, bits: int) -> pa.Table:
     hashes = spark_hash([entities.dictionary]).to_numpy().view(np.uint64)
     of_entity = (hashes >> np.uint64(64 - bits) if bits else np.zeros_like(hashes)).astype(np.int32)
     bucket = of_entity[entities.indices.to_numpy()]
-    return facts.append_column("bucket", pa.array(bucket)).take(pa.array(np.argsort(bucket, kind="stable")))
+    few = bits <= 16  # numbers of 16 bits are sorted by their digits
+    order = pa.array(np.argsort(bucket.astype(np.uint16) if few else bucket, kind="stable"))
+    columns = [column if column.null_count == len(column) else column.take(order) for column in facts.columns]
+    return pa.table([*columns, pa.array(bucket).take(order)], [*facts.column_names, "bucket"])
 
 
 def affected_keys(
@@ -205,7 +209,8 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     with closing(connection.sql(sql).to_arrow_reader(_ROWS_AT_ONCE)) as reader:
         for batch in reader:
-            yield from with_key(pa.Table.from_batches([batch]), stream, sources).to_batches()
+            facts = pa.Table.from_batches([batch])
+            yield from (facts if each_row_stands_alone(stream, sources) else with_key(facts, stream, sources)).to_batches()
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
