@@ -202,8 +202,9 @@ class _Part:
         tables = []
         for path in self.paths:
             with self.reader.storage.open_input(path) as stream:
-                encoded = _texts(self.reader.value_types)
-                tables.append(pq.read_table(stream, columns=list(columns), use_threads=False, read_dictionary=encoded))
+                # A third of the time that `read_table` takes for a small file.
+                file = pq.ParquetFile(stream, read_dictionary=_texts(self.reader.value_types), pre_buffer=True)
+                tables.append(file.read(list(columns), use_threads=False).select(columns))
         return pa.concat_tables(tables, promote_options="default")
 
 
