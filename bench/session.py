@@ -35,6 +35,7 @@ class Session:
 
     def __init__(self, engine: str, work: Path, conf: Path) -> None:
         self.engine = engine
+        self.work = work
         work.mkdir(parents=True, exist_ok=True)
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
