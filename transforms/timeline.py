@@ -24,7 +24,7 @@ from transforms.kernel import (
     expand,
     extent_of,
 )
-from transforms.running import Array, Kept, Running, nothing_for
+from transforms.running import Array, Kept, Running, nothing_for, totals
 
 LADDER_ROOM = 256 * 2**20
 """Bytes that are kept of all windows' reductions, which each window asks for: computed again, it would be once a window."""
@@ -250,7 +250,8 @@ class Runs:
 class Ladder:
     """Windows with one end: each longer one is the next shorter one and what lies between their starts.
 
-    So what is added up or compared is reduced once for all of them, fact by fact, and then from the shortest window on.
+    So what is added up or compared is gone through once for all of them: totals are differences of running ones, extremes are
+    reduced fact by fact, and then from the shortest window on.
     `edges`: of each query a row, where the windows begin, the longest first, and where all end; `first`: its oldest fact.
     """
 
@@ -265,6 +266,10 @@ class Ladder:
         return Rung(self.running.among, self.first, low, high, shared=self.running, ladder=self, number=number)
 
     @cached_property
+    def _edges_by_window(self) -> Positions:
+        return np.ascontiguousarray(self.edges.T)
+
+    @cached_property
     def _without_facts(self) -> Positions:
         """Of each step from one window's start to the next a row, of each query a cell: the places of those without a fact."""
         return np.flatnonzero((self.edges[:, :-1] == self.edges[:, 1:]).T)
@@ -276,10 +281,13 @@ class Ladder:
 
         def compute() -> Array:
             asked = self.running.of(numbers())
+            if ufunc is np.add:
+                until = totals(asked)[self._edges_by_window]
+                return np.asarray(until[-1] - until[:-1])
             nothing = nothing_for(ufunc, asked.dtype)
             data = np.empty(len(asked) + 1, dtype=asked.dtype)
             data[:-1], data[-1] = asked, nothing
-            if ufunc is not np.add and not values.whole:
+            if not values.whole:
                 data[:-1][~self.running.of(values.present)] = nothing
             steps = ufunc.reduceat(data, self.edges.ravel()).reshape(self.edges.shape)
             rows = np.ascontiguousarray(steps.T[:-1])
