@@ -15,7 +15,7 @@ from conf.windows import Window
 from transforms import arrow
 from transforms.asked import Asked, answer_each
 from transforms.calendar import BEGINNING, NEVER_DAY, Days, cut_off, day_number, window_bounds
-from transforms.daily import answer_dailies, same_points
+from transforms.daily import answer_dailies
 from transforms.derived import derive
 from transforms.feature_group import LIFETIME, AnyGroup, Clock, Column, CompiledGroup, DailyColumn, WindowColumn
 from transforms.kernel import Facts, Mask, Positions, Queries, Values, picked
@@ -135,7 +135,7 @@ class _Shared:
         self._windows = _windows_to_the_end(groups) if one_day else {}
         self._timelines: dict[tuple[str, str], Timeline] = {}
         self._in_windows: dict[tuple[str, str], Timeline] = {}
-        self._answers: dict[Hashable, _Told] = {}
+        self._answers: dict[str, _Told] = {}
         self._any: dict[Presence, Mask] = {}
         self._words: dict[int, pa.Array] = {}
 
@@ -191,10 +191,10 @@ class _Shared:
 
     def dailies(self, columns: Sequence[DailyColumn], rows: _Rows) -> Mapping[str, pa.Array]:
         """Each column by name, in the order given, of some rows. Points are judged once for all columns that look at the same."""
-        by_points: dict[Hashable, dict[Hashable, DailyColumn]] = {}
+        by_points: dict[str, dict[str, DailyColumn]] = {}
         for column in columns:
-            if _daily_meaning(column) not in self._answers:
-                by_points.setdefault(same_points(column), {})[_daily_meaning(column)] = column
+            if column.said not in self._answers:
+                by_points.setdefault(column.points, {})[column.said] = column
         for together in by_points.values():
             one = next(iter(together.values()))
             facts = self.facts.get((one.stream, one.clock))
@@ -202,7 +202,7 @@ class _Shared:
             self._answers |= zip(together, map(_Told, answers), strict=True)
         return {
             item.column.name: arrow.to_arrow(
-                rows.answer(self._answers[_daily_meaning(item)]), item.column.type, decimal_digits=item.column.decimal_digits
+                rows.answer(self._answers[item.said]), item.column.type, decimal_digits=item.column.decimal_digits
             )
             for item in columns
         }
@@ -229,7 +229,7 @@ class _Shared:
         self._tell(different, facts, timeline.facts)
 
     def _tell(
-        self, columns: Mapping[Hashable, WindowColumn], selection: WindowSelection, facts: Facts, place: Positions | None = None
+        self, columns: Mapping[str, WindowColumn], selection: WindowSelection, facts: Facts, place: Positions | None = None
     ) -> None:
         """`place`: that of each query's among the answers of the selection, where it has fewer."""
         answers = answer_each(selection, [_asked(column, facts) for column in columns.values()])
@@ -302,11 +302,6 @@ def _windows_to_the_end(groups: Sequence[CompiledGroup]) -> dict[tuple[str, str]
             if not (item.lag or item.ahead):
                 found.setdefault((item.stream, item.clock), set()).add(item.window)
     return found
-
-
-def _daily_meaning(item: DailyColumn) -> Hashable:
-    value = (item.parts, item.value_sql, item.value_type, item.days_where_sql)
-    return (same_points(item), value, item.operation, item.window, item.lag)
 
 
 def _asked(item: WindowColumn, facts: Facts) -> Asked:

@@ -7,7 +7,7 @@ that lies before the earlier of them became known or was amended.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -38,11 +38,6 @@ from transforms.timeline import Runs, Timeline, WindowSelection
 
 _DAYS_TRIED = 400  # and multiples of it, so that what is found out of them serves many buckets
 MAXIMUM_POINTS = 1_000_000  # and facts, looked at together: bounds memory whatever the number of days and queries
-
-
-def same_points(column: DailyColumn) -> Hashable:
-    """Equal for columns whose points see the same facts: they are answered together."""
-    return (column.stream, column.clock, column.every, column.within, column.since, column.newest_per)
 
 
 def answer_dailies(columns: Sequence[DailyColumn], facts: Facts | None, began: Days, queries: Queries, zone: str) -> list[Answer]:
@@ -219,7 +214,7 @@ class _Series:
         self._timeline = timeline
         self._points = _Points(_Steps(column.every), first, after)
         self._held = self._what_holds(column)
-        self._values: dict[Hashable, tuple[Stretches, Values]] = {}
+        self._values: dict[str, tuple[Stretches, Values]] = {}
 
     def answer(self, column: DailyColumn, days: _Wanted, as_of: Days, group: Positions) -> Answer:
         """The answers for queries of days `as_of`, each in a group."""
@@ -240,15 +235,15 @@ class _Series:
 
     def _value(self, column: DailyColumn) -> tuple[Stretches, Values]:
         """The value of each point; absent where it is null or the point doesn't count."""
-        meaning = (column.parts, column.value_sql, column.value_type, column.days_where_sql)
-        if meaning not in self._values:
+        said = column.said_of_each
+        if said not in self._values:
             held = self._held_for(column)
             values = _said(
                 column, PointSelection(held.stretches.day, self._timeline.day, held.spans), self._timeline.facts.values
             )
             days = column.every == "day"
-            self._values[meaning] = held.stretches.joined(values, self._points.begins) if days else (held.stretches, values)
-        return self._values[meaning]
+            self._values[said] = held.stretches.joined(values, self._points.begins) if days else (held.stretches, values)
+        return self._values[said]
 
     def _held_for(self, column: DailyColumn) -> _Held:
         """In stretches that are long where the column says the same of each of their points."""

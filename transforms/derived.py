@@ -34,12 +34,7 @@ def derive(table: pa.Table, columns: Sequence[DerivedColumn]) -> pa.Table:
 def evaluate(table: pa.Table, sql: Mapping[str, tuple[str, ColumnType]]) -> pa.Table:
     """Adds a column for each name: SQL over the table's columns, and its type. Rows in the same order."""
     selected = ", ".join(f'{_typed(text, type_)} as "{name}"' for name, (text, type_) in sql.items())
-    connection = _connection()
-    connection.register("facts", table)
-    try:
-        made = connection.sql(f"select {selected} from facts").to_arrow_table()
-    finally:
-        connection.unregister("facts")
+    made = _connection().from_arrow(table).project(selected).to_arrow_table()
     return pa.table([*table.columns, *made.columns], [*table.column_names, *made.column_names])
 
 

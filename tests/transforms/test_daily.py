@@ -16,7 +16,7 @@ from conf.windows import Window
 from tests.transforms.small import ZONE, D, T, told, values_of
 from transforms import daily
 from transforms.calendar import FOREVER, NEVER_DAY, cut_off, day_number, local_days_of, midnight
-from transforms.daily import answer_dailies, same_points
+from transforms.daily import answer_dailies
 from transforms.feature_group import Column, DailyColumn, DailyPart
 from transforms.kernel import Facts, Queries
 from transforms.operations import build_operation
@@ -92,8 +92,8 @@ def ask(columns: Sequence[DailyColumn], rows: Sequence[Row], queries: Queries, z
     ]
     began_days = np.array([int(NEVER_DAY) if day is None else day_number(day) for day in began], dtype=np.int64)
     found: dict[int, list[Any]] = {}
-    for points in {same_points(column) for column in columns}:
-        some = [number for number, column in enumerate(columns) if same_points(column) == points]
+    for points in {column.points for column in columns}:
+        some = [number for number, column in enumerate(columns) if column.points == points]
         answers = answer_dailies([columns[number] for number in some], facts_of(rows), began_days, queries, zone)
         found |= {number: told(answer, values_of("integer")) for number, answer in zip(some, answers, strict=True)}
     return [found[number] for number in range(len(columns))]

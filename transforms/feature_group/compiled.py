@@ -207,6 +207,21 @@ class DailyColumn:
     since: str | None = None
     newest_per: str | None = None
 
+    @cached_property
+    def points(self) -> str:
+        """The same text for columns whose points see the same facts: they are answered together."""
+        return repr((self.stream, self.clock, self.every, self.within, self.since, self.newest_per))
+
+    @cached_property
+    def said_of_each(self) -> str:
+        """The same text for columns of the same points that say the same of each."""
+        return repr((self.parts, self.value_sql, self.value_type, self.days_where_sql))
+
+    @cached_property
+    def said(self) -> str:
+        """The same text for columns that say the same, whatever they are called."""
+        return repr((self.points, self.said_of_each, self.operation, self.window, self.lag))
+
 
 @dataclass(frozen=True)
 class DerivedColumn:
