@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property, partial
@@ -15,7 +15,7 @@ import pyarrow as pa
 from stores.facts import BucketReader
 from stores.snapshots import DayWriter, Kind, SnapshotFile
 from stores.storage import Storage
-from transforms.answer import MAXIMUM_CELLS, answer_groups, finish, queries_of, reach, snapshot_schema
+from transforms.answer import MAXIMUM_CELLS, answer_groups, finish, queries_of, reach, snapshot_schema, values_read
 from transforms.calendar import day_number
 from transforms.fact_arrays import entities_on, facts_of
 from transforms.feature_group import CompiledGroup
@@ -47,6 +47,11 @@ class BucketTask:
             for stream, moment in reach(group, min(self.days[group.name]), self.zone).items():
                 found[stream] = min(found.get(stream, moment), moment)
         return found
+
+    @cached_property
+    def needed(self) -> Mapping[str, Mapping[str, Collection[str]]]:
+        """By stream and clock the values that are read."""
+        return values_read(self.groups)
 
     @property
     def buckets(self) -> int:
@@ -144,7 +149,10 @@ def _finished(task: BucketTask, group: CompiledGroup, told: Sequence[pa.Table]) 
 
 
 def _told_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[CompiledGroup, pa.Table]]:
-    prepared = {name: reader.prepared(bucket, since=task.since[name]) for name, reader in task.readers.items()}
+    prepared = {
+        name: reader.prepared(bucket, needed=task.needed.get(name, {}), since=task.since[name])
+        for name, reader in task.readers.items()
+    }
     entities = entities_on((group.spine[:2] for group in task.groups), prepared)
     facts = facts_of(prepared, entities)
     del prepared

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stores.bucket_stage import BucketStage
+from stores.fact_files import read_facts, write_facts
 from stores.storage import Storage
-from transforms.fact_arrays import CLOCK_COLUMNS, PreparedRows, ValueTypes, value_types
+from transforms.fact_arrays import CLOCK, HOLDS, MOMENTS, PreparedRows, ValueTypes, value_types
 from transforms.fact_layers import merged
 from transforms.fact_order import in_order, places_of
 from transforms.fact_sql import sorted_by
@@ -27,6 +28,9 @@ from transforms.recent_facts import recent
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+Columns = Mapping[str, Sequence[str]]
+"""Those that are read, by clock."""
 
 _ROWS_WAITING = 1_000_000  # of all buckets together; some 200 MB
 
@@ -130,14 +134,8 @@ class FactTable:
                     self._write_bucket(recent(rows, places.take(order), recent_from, values), f"{folder}/recent/bucket={bucket}")
 
     def _write_bucket(self, rows: pa.Table, folder: str) -> None:
-        # No dictionaries of what differs from fact to fact: files are smaller without, and read in two thirds of the time.
-        differ = ["at", "known", "valid_from", "key", *self.key_columns[:1]]
-        repeated = [name for name in rows.column_names if name not in differ]
         with self.storage.open_output(f"{folder}/part-00000.parquet") as stream:
-            # Read every night, and in three fifths of the time that zstd takes. Nobody looks for a range of values.
-            pq.write_table(
-                rows, stream, compression="lz4", use_dictionary=repeated, write_statistics=False, store_schema=False
-            )
+            write_facts(stream, rows, differ=["at", "known", "valid_from", "key", *self.key_columns[:1]])
 
     def _files(self, folder: str) -> dict[str, list[str]]:
         """Of each bucket."""
@@ -170,82 +168,121 @@ class _Part:
     paths: Sequence[str]
     gone: Sequence[pa.Array]
 
-    def read(self, columns: Sequence[str], rows: pa.Array | None = None) -> pa.Table:
-        """Columns of all facts that stand, or of `rows` among them."""
-        table = self._read(columns)
-        wanted = self._kept if rows is None or self._kept is None else self._kept.take(rows)
-        wanted = rows if wanted is None else wanted
-        return table if wanted is None else table.unify_dictionaries().combine_chunks().take(wanted)
+    def read(self, columns: Columns) -> dict[str, pa.Table]:
+        """Of each clock that has facts the columns of all that stand."""
+        found = {}
+        for clock, table in self._read(columns).items():
+            kept = self._kept(clock)
+            found[clock] = table if kept is None else _taken(table, kept)
+        return found
+
+    def rows(self, clock: str, columns: Sequence[str], rows: pa.Array) -> pa.Table:
+        """Columns of some of those that stand."""
+        kept = self._kept(clock)
+        return _taken(self._read({clock: columns})[clock], rows if kept is None else kept.take(rows))
 
     def loses_any_before(self, moment: int) -> bool:
         """Whether any of the facts that are gone happened before."""
-        if not self.gone:
-            return False
-        is_gone, at = self._judged
-        return bool((is_gone & (at < moment)).any())
+        return any((is_gone & (at < moment)).any() for is_gone, at in self._judged.values())
 
-    @cached_property
-    def _kept(self) -> pa.Array | None:
-        if not self.gone:
+    def _kept(self, clock: str) -> pa.Array | None:
+        """The places of the facts that stand; None where all do."""
+        if clock not in self._judged:
             return None
-        is_gone, _ = self._judged
+        is_gone, _ = self._judged[clock]
         return pa.array(np.flatnonzero(~is_gone)) if is_gone.any() else None
 
     @cached_property
-    def _judged(self) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Whether each fact is gone, and when it happened."""
-        table = self._read(["key", "at"])
-        is_gone = pc.is_in(table["key"], value_set=pa.chunked_array(self.gone, pa.int64()))
-        return is_gone.to_numpy(), table["at"].to_numpy()
+    def _judged(self) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.int64]]]:
+        """By clock, whether each fact is gone, and when it happened; empty where nothing is."""
+        if not self.gone:
+            return {}
+        gone = pa.chunked_array(self.gone, pa.int64())
+        tables = self._read(dict.fromkeys(self.reader.clocks, ("key", "at")))
+        return {
+            clock: (pc.is_in(table["key"], value_set=gone).to_numpy(), table["at"].to_numpy()) for clock, table in tables.items()
+        }
 
-    def _read(self, columns: Sequence[str]) -> pa.Table:
-        tables = []
+    def _read(self, columns: Columns) -> dict[str, pa.Table]:
+        found: dict[str, list[pa.Table]] = {}
         for path in self.paths:
             with self.reader.storage.open_input(path) as stream:
-                # A third of the time that `read_table` takes for a small file.
-                file = pq.ParquetFile(stream, read_dictionary=_texts(self.reader.value_types), pre_buffer=True)
-                tables.append(file.read(list(columns), use_threads=False).select(columns))
-        return pa.concat_tables(tables, promote_options="default")
+                for clock, table in read_facts(stream, columns, _texts(self.reader.value_types)).items():
+                    found.setdefault(clock, []).append(table)
+        return {clock: pa.concat_tables(tables, promote_options="default") for clock, tables in found.items()}
+
+
+def _taken(table: pa.Table, rows: pa.Array) -> pa.Table:
+    return table.unify_dictionaries().combine_chunks().take(rows)
 
 
 @dataclass(frozen=True)
 class BucketReader:
-    """What a worker needs to read one bucket of a stream; pickles."""
+    """What a worker needs to read one bucket of a stream; pickles. `daily`: the clocks for values of every day."""
 
     storage: Storage
     layers: tuple[Layer, ...]
     value_types: ValueTypes
     key_columns: tuple[str, ...]
+    daily: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, table: FactTable, layers: Sequence[Layer]) -> BucketReader:
-        return cls(table.storage, tuple(layers), value_types(table.stream), tuple(table.key_columns))
+        daily = frozenset(clock.name for clock in table.stream.clocks if clock.daily)
+        return cls(table.storage, tuple(layers), value_types(table.stream), tuple(table.key_columns), daily)
 
-    def prepared(self, bucket: int, *, since: int | None = None) -> PreparedRows | None:
-        """What `read` gives, to be told apart by clock."""
-        table = self.read(bucket, since=since)
-        return None if table is None else PreparedRows(table, self.value_types)
+    @property
+    def clocks(self) -> list[str]:
+        return sorted(self.value_types)
 
-    def read(self, bucket: int, *, since: int | None = None) -> pa.Table | None:
-        """All facts of a bucket that stand, sorted by clock, entity, at, known time and key; None where there are none.
+    def prepared(
+        self, bucket: int, *, needed: Mapping[str, Collection[str]] | None = None, since: int | None = None
+    ) -> PreparedRows | None:
+        """The facts of a bucket that stand, ready for the kernel; None where there are none. `needed`, `since`: see `read`."""
+        tables = self.read(bucket, needed=needed, since=since)
+        types = self.value_types if needed is None else self._types_of(needed)
+        return PreparedRows(tables, types) if tables else None
 
-        `since`: no window begins earlier, in microseconds since 1970 UTC; facts that none looks at may be missing.
+    def read(
+        self, bucket: int, *, needed: Mapping[str, Collection[str]] | None = None, since: int | None = None
+    ) -> dict[str, pa.Table]:
+        """By clock all facts of a bucket that stand, sorted by entity, at, known time and key; of the clocks that have any.
+
+        `needed`: the values that are read, by clock; by default all. `since`: no window begins earlier, in microseconds since
+        1970 UTC; facts that none looks at may be missing.
         """
         parts = self._parts(str(bucket), since)
         if not parts:
-            return None
-        first = parts[0].read(self.columns)
+            return {}
+        columns = {clock: self._columns(clock, types) for clock, types in self._types_of(needed).items()}
+        found = parts[0].read(columns)
         if len(parts) == 1:
-            return first
-        order = sorted_by(self.key_columns)
-        others = [name for name in order if name not in self.columns]
+            return found
+        order = [name for name in sorted_by(self.key_columns) if name != CLOCK]
+        whole = {clock: list(dict.fromkeys([*names, *order])) for clock, names in columns.items()}
+        later: dict[str, list[pa.Table]] = {}
+        for part in parts[1:]:
+            for clock, table in part.read(whole).items():
+                later.setdefault(clock, []).append(table)
+        for clock, tables in later.items():
+            new = pa.concat_tables(tables, promote_options="default")
+            earlier = found.get(clock, new.select(columns[clock]).slice(0, 0))
+            rows = partial(parts[0].rows, clock, whole[clock])
+            found[clock] = merged(earlier, new, rows, order)
+        return found
 
-        def whole(rows: pa.Array) -> pa.Table:
-            some, rest = first.unify_dictionaries().combine_chunks().take(rows), parts[0].read(others, rows)
-            return pa.table([*some.columns, *rest.columns], [*some.column_names, *rest.column_names])
+    def _types_of(self, needed: Mapping[str, Collection[str]] | None) -> ValueTypes:
+        """The types of the values that are needed."""
+        if needed is None:
+            return self.value_types
+        return {
+            clock: {name: type_ for name, type_ in self.value_types[clock].items() if name in names}
+            for clock, names in needed.items()
+            if clock in self.value_types
+        }
 
-        later = pa.concat_tables([part.read([*self.columns, *others]) for part in parts[1:]], promote_options="default")
-        return merged(first, later, whole, order)
+    def _columns(self, clock: str, values: Iterable[str]) -> list[str]:
+        return ["entity", *MOMENTS, *(HOLDS if clock in self.daily else ()), *sorted(values)]
 
     def _parts(self, bucket: str, since: int | None) -> list[_Part]:
         parts = []
@@ -261,10 +298,6 @@ class BucketReader:
             if not part.loses_any_before(layer.recent_from):  # else it may tell of a history no more that there still is
                 return part
         return _Part(self, layer.files[bucket], gone)
-
-    @property
-    def columns(self) -> list[str]:
-        return [*CLOCK_COLUMNS, *sorted({name for types in self.value_types.values() for name in types})]
 
     @cached_property
     def _replaced(self) -> list[pa.Array]:
@@ -283,10 +316,10 @@ class BucketReader:
 def _texts(types: ValueTypes) -> list[str]:
     """The columns that are places in a dictionary wherever facts are moved or read, for half the time."""
     values = {name for some in types.values() for name, type_ in some.items() if type_ == "string"}
-    return ["clock", "entity", *sorted(values)]
+    return ["entity", *sorted(values)]
 
 
 def _encoded(rows: pa.Table, texts: Sequence[str]) -> pa.Table:
-    for name in texts:
+    for name in (CLOCK, *texts):
         rows = rows.set_column(rows.column_names.index(name), name, rows[name].combine_chunks().dictionary_encode())
     return rows

@@ -16,7 +16,7 @@ from conf.training_sets import TrainingSet
 from tests.oracle import answer, answer_event, local_date
 from transforms.calendar import microseconds
 from transforms.curated import curated_table
-from transforms.fact_arrays import PreparedRows, facts_of, value_types
+from transforms.fact_arrays import PreparedRows, by_clock, facts_of, value_types
 from transforms.feature_group import Compiled
 from transforms.kernel import Facts
 from transforms.prepare_duckdb import prepare
@@ -73,7 +73,10 @@ def _facts(
     compiled: Compiled, streams: Iterable[str], curated: Mapping[str, pa.Table], entities: pa.Array
 ) -> dict[tuple[str, str], Facts]:
     used = {name: compiled.streams[name] for name in streams}
-    rows = {name: PreparedRows(prepare(stream, curated, compiled.sources), value_types(stream)) for name, stream in used.items()}
+    rows = {
+        name: PreparedRows(by_clock(prepare(stream, curated, compiled.sources)), value_types(stream))
+        for name, stream in used.items()
+    }
     return facts_of(rows, entities)
 
 

@@ -276,6 +276,25 @@ def reach(group: CompiledGroup, day: date, zone: str) -> dict[str, int]:
     return found | {daily.stream: int(BEGINNING) for daily in group.dailies}
 
 
+def values_read(groups: Sequence[CompiledGroup]) -> dict[str, dict[str, set[str]]]:
+    """By stream and clock, the values of facts that the groups read."""
+    found: dict[str, dict[str, set[str]]] = {}
+
+    def read(stream: str, clock: str, *values: str | None) -> None:
+        found.setdefault(stream, {}).setdefault(clock, set()).update(value for value in values if value is not None)
+
+    for group in groups:
+        for presence in (group.spine, *group.presence):
+            read(*presence)
+        for item in group.windows:
+            read(item.stream, item.clock, item.value, item.weight, item.newest_per, item.map_by)
+        for daily in group.dailies:
+            parts = (value for part in daily.parts for value in (part.value, part.weight))
+            read(daily.stream, daily.clock, daily.since, daily.newest_per, *parts)
+            read(daily.stream, Clock().name)  # when an entity's first event was
+    return found
+
+
 def _first_moments(groups: Sequence[CompiledGroup], queries: Queries, zone: str) -> dict[tuple[str, str], int]:
     """By stream and clock, where the first of all windows begins; the beginning of time where operations look back before it.
 

@@ -33,7 +33,8 @@ def to_arrow(answer: Answer, type_: ColumnType, words: Sequence[str] | pa.Array 
     valid = None if answer.present.all() else pa.py_buffer(np.packbits(answer.present, bitorder="little"))
 
     def column(kind: pa.DataType, data: NDArray[Any] | bytes) -> pa.Array:
-        return pa.Array.from_buffers(kind, len(answer.data), [valid, pa.py_buffer(data if isinstance(data, bytes) else np.ascontiguousarray(data))])
+        plain = data if isinstance(data, bytes) else np.ascontiguousarray(data)
+        return pa.Array.from_buffers(kind, len(answer.data), [valid, pa.py_buffer(plain)])
 
     match type_:
         case "money":

@@ -11,10 +11,13 @@ import pyarrow.compute as pc
 
 from conf.errors import PublishError
 from conf.specs import ColumnType
+from transforms.calendar import Instants
 from transforms.feature_group import Stream
 from transforms.kernel import Facts, Values
 
-CLOCK_COLUMNS = ("clock", "entity", "at", "valid_from", "valid_until", "holds_from", "holds_until")
+CLOCK = "clock"
+MOMENTS = ("at", "valid_from", "valid_until")
+HOLDS = ("holds_from", "holds_until")  # on clocks for values of every day
 ValueTypes = Mapping[str, Mapping[str, ColumnType]]  # by clock and value
 
 
@@ -22,25 +25,34 @@ def value_types(stream: Stream) -> ValueTypes:
     return {clock.name: {value.name: value.type for value in values} for clock, values in stream.clocks.items()}
 
 
-class PreparedRows:
-    """Prepared facts of a stream, those of a clock together: by clock, entity, at, known time and primary key."""
+def by_clock(facts: pa.Table) -> dict[str, pa.Table]:
+    """The facts of each clock that has any, in their order."""
+    named = facts[CLOCK].combine_chunks()
+    if not pa.types.is_dictionary(named.type):
+        named = named.dictionary_encode()
+    places, names = named.indices.to_numpy(), named.dictionary.to_pylist()
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    runs: dict[str, list[pa.Table]] = {}
+    for start, end in pairwise([*starts.tolist(), len(places)]):
+        runs.setdefault(names[places[start]], []).append(facts.slice(start, end - start))
+    return {clock: pa.concat_tables(some) for clock, some in runs.items()}
 
-    def __init__(self, table: pa.Table, types: ValueTypes) -> None:
-        self._table = table
+
+class PreparedRows:
+    """Prepared facts of a stream, those of each clock: by entity, at, known time and primary key.
+
+    `types`: the values that are there, of the clocks that are asked for.
+    """
+
+    def __init__(self, tables: Mapping[str, pa.Table], types: ValueTypes) -> None:
+        self._tables = tables
         self._types = types
-        named = table["clock"].combine_chunks()
-        if not pa.types.is_dictionary(named.type):
-            named = named.dictionary_encode()
-        places = named.indices.to_numpy()
-        starts = np.flatnonzero(np.diff(places, prepend=-1))
-        names = named.dictionary.to_pylist()
-        self._runs: dict[str, list[tuple[int, int]]] = {}
-        for start, end in pairwise([*starts.tolist(), len(places)]):
-            self._runs.setdefault(names[places[start]], []).append((start, end))
 
     def entities(self, clock: str) -> pa.Array:
         """The entities that have facts on a clock, as texts, each once, in no order."""
-        column = self._on(clock)["entity"].combine_chunks()
+        if clock not in self._tables:
+            return pa.array([], pa.string())
+        column = self._tables[clock]["entity"].combine_chunks()
         if not pa.types.is_dictionary(column.type):
             return column.unique()
         places = column.indices.to_numpy()
@@ -49,29 +61,24 @@ class PreparedRows:
     def facts(self, entities: pa.Array) -> Iterator[tuple[str, Facts]]:
         """Each clock's facts of the given entities (sorted by their bytes, without repeats).
 
-        Raises PublishError where its rows are not in order: by clock, entity, at, known time and primary key.
+        Raises PublishError where its rows are not in order: by entity, at, known time and primary key.
         """
         for clock, of_clock in self._types.items():
-            part = self._on(clock)
+            if clock not in self._tables:
+                yield clock, _no_facts(of_clock)
+                continue
+            part = self._tables[clock]
             codes = _places(part["entity"].combine_chunks(), entities)
             if codes.null_count:
                 part, codes = part.filter(codes.is_valid()), codes.drop_null()
             values = {name: _values(part[name].combine_chunks(), type_) for name, type_ in of_clock.items()}
             entity = codes.to_numpy(zero_copy_only=False).astype(np.int64)
-            at, valid_from, valid_until = (part[name].to_numpy() for name in ("at", "valid_from", "valid_until"))
+            at, valid_from, valid_until = (part[name].to_numpy() for name in MOMENTS)
             step = np.diff(entity)
             if (step < 0).any() or (np.diff(at)[step == 0] < 0).any():
                 raise PublishError(f"facts on clock {clock} are not in order; remove the lake's facts/ and run again")
-            holds = (
-                None if part[name].null_count == len(part) else part[name].to_numpy() for name in ("holds_until", "holds_from")
-            )
-            yield clock, Facts(entity, at, valid_from, valid_until, values, *holds)
-
-    def _on(self, clock: str) -> pa.Table:
-        runs = self._runs.get(clock, [])
-        if len(runs) == 1 and runs[0] == (0, len(self._table)):
-            return self._table
-        return pa.concat_tables([self._table.slice(start, end - start) for start, end in runs] or [self._table.slice(0, 0)])
+            holds = {name: _moments(part, name) for name in HOLDS}
+            yield clock, Facts(entity, at, valid_from, valid_until, values, **holds)
 
 
 Prepared = Mapping[str, PreparedRows | None]
@@ -88,6 +95,24 @@ def facts_of(prepared: Prepared, entities: pa.Array) -> dict[tuple[str, str], Fa
     """By stream and clock, the facts of the given entities. Raises as `PreparedRows.facts` does."""
     there = {name: rows for name, rows in prepared.items() if rows is not None}
     return {(name, clock): facts for name, rows in there.items() for clock, facts in rows.facts(entities)}
+
+
+def _moments(facts: pa.Table, name: str) -> Instants | None:
+    """A column of moments; None where it isn't there, or always null."""
+    if name not in facts.column_names or facts[name].null_count == len(facts):
+        return None
+    moments: Instants = facts[name].to_numpy()
+    return moments
+
+
+def _no_facts(types: Mapping[str, ColumnType]) -> Facts:
+    none = np.zeros(0, dtype=np.int64)
+    kinds: Mapping[ColumnType, type] = {"number": np.float64, "boolean": np.bool_}
+    values = {
+        name: Values(type_, np.zeros(0, dtype=kinds.get(type_, np.int64)), np.zeros(0, dtype=np.bool_))
+        for name, type_ in types.items()
+    }
+    return Facts(none, none, none, none, values)
 
 
 def _plain(column: pa.Array) -> pa.Array:

@@ -11,7 +11,7 @@ from transforms.fact_order import Places, in_order, places_of
 
 
 def merged(earlier: pa.Table, later: pa.Table, whole: Callable[[pa.Array], pa.Table], order: Sequence[str]) -> pa.Table:
-    """The facts of both in the order of the columns `order`, which begin with `clock`, `entity` and `at`.
+    """The facts of both in the order of the columns `order`, which begin with `entity` and `at`, or with `clock` before these.
 
     `earlier`: in order, without the other columns of `order`, which only tell facts of one moment apart; `whole` gives some of
     its rows with them, by their positions. `later`: in any order, with all columns. Texts may be places in a dictionary.

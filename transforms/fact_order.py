@@ -38,17 +38,19 @@ class Places:
 
 
 def places_of(*facts: pa.Table) -> list[Places]:
-    """Those of each table, comparable to one another. Texts may be places in a dictionary."""
-    clocks, entities = (_ranks([table[name] for table in facts]) for name in ("clock", "entity"))
-    width = max((int(ranks.max(initial=-1)) for ranks in entities), default=-1) + 1
-    return [
-        Places(clock * width + entity, table["at"].to_numpy())
-        for clock, entity, table in zip(clocks, entities, facts, strict=True)
-    ]
+    """Those of each table, comparable to one another; without a column `clock` all are of one. Texts may be places in a
+    dictionary."""
+    groups = _ranks([table["entity"] for table in facts])
+    if "clock" in facts[0].column_names:
+        width = max((int(ranks.max(initial=-1)) for ranks in groups), default=-1) + 1
+        clocks = _ranks([table["clock"] for table in facts])
+        groups = [clock * width + entity for clock, entity in zip(clocks, groups, strict=True)]
+    return [Places(group, table["at"].to_numpy()) for group, table in zip(groups, facts, strict=True)]
 
 
 def in_order(facts: pa.Table, order: Sequence[str], places: Places) -> Positions:
-    """The positions of facts in the order of the columns `order`, which begin with `clock`, `entity` and `at`; nulls last."""
+    """The positions of facts in the order of the columns `order`, which begin with `entity` and `at`, or with `clock` before
+    these; nulls last."""
     found: Positions = np.argsort(places.at, kind="stable")
     few = int(places.group.max(initial=0)) < 2**16  # numbers of 16 bits are sorted by their digits
     found = found[np.argsort((places.group.astype(np.uint16) if few else places.group)[found], kind="stable")]

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from transforms import calendar
 from transforms.answer import answer_groups, finish, snapshot_schema
-from transforms.fact_arrays import PreparedRows, entities_on, facts_of, value_types
+from transforms.fact_arrays import PreparedRows, by_clock, entities_on, facts_of, value_types
 from transforms.feature_group import Compiled, CompiledGroup
 from transforms.kernel import Queries
 from transforms.prepare_duckdb import connect, prepare
@@ -55,7 +55,7 @@ class _Asked:
     def answer(self, groups: Sequence[CompiledGroup], tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
         """Groups of one entity, answered together."""
         streams = {name: self.compiled.streams[name] for group in groups for name in group.streams}
-        prepared = {name: PreparedRows(tables[name], value_types(stream)) for name, stream in streams.items()}
+        prepared = {name: PreparedRows(by_clock(tables[name]), value_types(stream)) for name, stream in streams.items()}
         entities = entities_on((group.spine[:2] for group in groups), prepared)
         facts = facts_of(prepared, entities)
         parts: dict[str, list[pa.Table]] = {group.name: [] for group in groups}

@@ -29,7 +29,7 @@ from tests.random_groups import SOURCES
 from transforms import prepare_duckdb
 from transforms.calendar import FOREVER, microseconds, moment
 from transforms.curated import curated_arrow_schema, curated_table
-from transforms.fact_arrays import value_types
+from transforms.fact_arrays import HOLDS, MOMENTS, value_types
 from transforms.fact_sql import each_row_stands_alone, key_columns, sorted_by
 from transforms.feature_group import Compiled, Stream, compile_groups
 
@@ -127,12 +127,13 @@ def test_both_engines_write_the_same_files_and_layers(spark, tmp_path, compiled,
         for mine, other in zip(ours.layers(), theirs.layers(), strict=True):
             assert rows_of(ours, mine) == rows_of(theirs, other) != {}
         reader = BucketReader.of(ours, ours.layers())
-        layered = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
+        layered = [row for bucket in range(1 << BITS) for row in in_words(of_bucket(reader, bucket))]
         assert layered == everything(engines[0], stream, reader)
     spark.conf.unset("spark.sql.codegen.wholeStage")
 
 
 def test_where_each_row_stands_alone_only_new_rows_are_read(tmp_path, compiled, deliveries, monkeypatch):
+    monkeypatch.setattr("stores.fact_files._MANY", 1)
     """A layer of them on the base is the same as everything made at once."""
     alone = [stream for stream in compiled.streams.values() if each_row_stands_alone(stream, compiled.sources)]
     lake = Lake(tmp_path / "lake")
@@ -148,7 +149,7 @@ def test_where_each_row_stands_alone_only_new_rows_are_read(tmp_path, compiled, 
             tables[stream.name].add(facts, number=1, base=False, bucket_bits=BITS, curated={})
         assert tables[stream.name].layers()[-1].replaced is None
         reader = BucketReader.of(tables[stream.name], tables[stream.name].layers())
-        layered = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
+        layered = [row for bucket in range(1 << BITS) for row in in_words(of_bucket(reader, bucket))]
         assert layered == everything(ByDuckDB(compiled, lake), stream, reader)
 
 
@@ -166,6 +167,7 @@ def test_what_is_prepared_in_slices_is_what_is_prepared_at_once(tmp_path, compil
     monkeypatch.setattr(prepare_duckdb, "_slice", lambda *given: (slices.append(given[-1]), cut(*given))[1])
     monkeypatch.setattr("jobs.fact_engines.prepare_in_slices", partial(prepare_duckdb.prepare_in_slices, rows_a_slice=20))
     monkeypatch.setattr("stores.facts._ROWS_WAITING", 10)
+    monkeypatch.setattr("stores.fact_files._MANY", 1)
     some = [stream for stream in compiled.streams.values() if bool(stream.parent) == (streams != "others")]
     for stream in some:
         slices.clear()
@@ -173,7 +175,7 @@ def test_what_is_prepared_in_slices_is_what_is_prepared_at_once(tmp_path, compil
         with ByDuckDB(compiled, lake).everything(stream, BITS) as facts:
             table.add(facts, number=0, base=True, bucket_bits=BITS, curated={})
         reader = BucketReader.of(table, table.layers())
-        found = [row for bucket in range(1 << BITS) for row in in_words(reader.read(bucket))]
+        found = [row for bucket in range(1 << BITS) for row in in_words(of_bucket(reader, bucket))]
         rows = {name: lake.curated(name).batches(curated_arrow_schema(DELIVERED[name])).read_all() for name in stream.sources}
         at_once = prepare_duckdb.in_buckets(prepare_duckdb.prepare(stream, rows, compiled.sources), BITS)
         read = [name for name in at_once.column_names if name not in ("known", "key") and not name.startswith("key_")]
@@ -187,7 +189,23 @@ def everything(engine: ByDuckDB, stream: Stream, reader: BucketReader) -> list[s
     with engine.everything(stream, BITS) as facts:
         rows = pa.concat_tables(facts)
     names = sorted_by([name for name in rows.column_names if name.startswith("key_")])
-    return in_words(rows.sort_by([(name, "ascending") for name in ("bucket", *names)]).select(reader.columns))
+    return in_words(rows.sort_by([(name, "ascending") for name in ("bucket", *names)]).select(columns_of(reader)))
+
+
+def columns_of(reader: BucketReader) -> list[str]:
+    return ["clock", "entity", *MOMENTS, *HOLDS, *sorted({name for types in reader.value_types.values() for name in types})]
+
+
+def of_bucket(reader: BucketReader, bucket: int) -> pa.Table:
+    """All facts of a bucket that stand, those of one clock after another; null is what a clock doesn't have."""
+    tables = []
+    for clock, table in sorted(reader.read(bucket).items()):
+        for name in ({"clock"} | set(columns_of(reader))) - set(table.column_names):
+            table = table.append_column(name, pa.array([clock] * len(table)) if name == "clock" else pa.nulls(len(table)))
+        tables.append(table.select(columns_of(reader)))
+    return (
+        pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({name: [] for name in columns_of(reader)})
+    )
 
 
 def table_of(folder: Path, stream: Stream, compiled: Compiled) -> FactTable:
@@ -239,16 +257,18 @@ def test_duckdb_prepares_what_is_made_of_few_rows(tmp_path, compiled, monkeypatc
     assert caplog.messages == [f"{stream.name}: prepared by {chosen}, of 30 curated rows (DuckDB takes up to {most})"]
 
 
+@pytest.mark.parametrize("many", [1, 1_000])
 @pytest.mark.parametrize("replaced", [[[], [1]], [[1], []], [[], []], [[1], [2, 3]], [None, [1]], [[1], None]])
-def test_layers_that_replace_some_facts_or_none(tmp_path, compiled, replaced):
+def test_layers_that_replace_some_facts_or_none(tmp_path, compiled, replaced, many, monkeypatch):
     """Of what each later layer replaces nothing stands; of all else everything does."""
+    monkeypatch.setattr("stores.fact_files._MANY", many)
     stream = next(stream for stream in compiled.streams.values() if each_row_stands_alone(stream, compiled.sources))
     table = table_of(tmp_path, stream, compiled)
     for number, keys in enumerate([None, *replaced]):
         gone = None if keys is None else pa.table({"key": pa.array(keys, pa.int64())})
         facts = iter([one_bucket(table, [3 * number + key for key in (1, 2, 3)])])
         table.add(facts, number=number, base=not number, bucket_bits=0, curated={}, replaced=gone)
-    found = BucketReader.of(table, table.layers()).read(0)
+    found = of_bucket(BucketReader.of(table, table.layers()), 0)
     standing = {1, 2, 3, 4, 5, 6, 7, 8, 9} - {key for keys in replaced for key in keys or ()}
     assert sorted(found["at"].to_pylist()) == sorted(standing)
 
