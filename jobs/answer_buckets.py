@@ -40,12 +40,14 @@ class BucketTask:
     kind: Kind = "snapshots"
 
     @cached_property
-    def since(self) -> Mapping[str, int]:
-        """By stream, where the first window of any day begins; the beginning of time where what lies before it matters."""
-        found: dict[str, int] = {}
+    def since(self) -> Mapping[str, Mapping[str, int]]:
+        """By stream and clock, where the first window of any day begins; see `reach`."""
+        found: dict[str, dict[str, int]] = {}
         for group in self.groups:
-            for stream, moment in reach(group, min(self.days[group.name]), self.zone).items():
-                found[stream] = min(found.get(stream, moment), moment)
+            for stream, clocks in reach([group], min(self.days[group.name]), self.zone).items():
+                for clock, moment in clocks.items():
+                    mine = found.setdefault(stream, {})
+                    mine[clock] = min(mine.get(clock, moment), moment)
         return found
 
     @cached_property
@@ -150,7 +152,7 @@ def _finished(task: BucketTask, group: CompiledGroup, told: Sequence[pa.Table]) 
 
 def _told_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[CompiledGroup, pa.Table]]:
     prepared = {
-        name: reader.prepared(bucket, needed=task.needed.get(name, {}), since=task.since[name])
+        name: reader.prepared(bucket, needed=task.needed.get(name, {}), since=task.since.get(name, {}))
         for name, reader in task.readers.items()
     }
     entities = entities_on((group.spine[:2] for group in task.groups), prepared)

@@ -116,23 +116,23 @@ class Preparer:
         with self._engine(stream, commits).changes(stream, new_runs, bits) as (facts, replaced):
             table.add(facts, number=number, base=False, bucket_bits=bits, curated=now, replaced=replaced)
 
-    def _recent_from(self, stream: Stream, commits: Mapping[str, Sequence[CurateCommit]]) -> int | None:
-        """Since when facts are recent: from some days before the first window of the newest row's day.
+    def _recent_from(self, stream: Stream, commits: Mapping[str, Sequence[CurateCommit]]) -> dict[str, int]:
+        """By clock, since when facts are recent: from some days before the first window of the newest row's day.
 
-        None where a window or operation looks at all of them, or where hardly any would be left out.
+        Without the clocks of which a window or operation looks at all facts, or of which hardly any would be left out.
         """
         own = [commit for source in stream.own_sources for commit in commits[source]]
         moments = [commit.newest_moment for commit in own if commit.newest_moment is not None]
         months = [month for commit in own for month in commit.partitions]
         groups = [group for group in self.compiled.groups.values() if stream.name in group.streams]
         if not (moments and months and groups):
-            return None
+            return {}
         newest = moment(min(max(moments), microseconds(datetime.now(UTC))))
-        first = min(reach(group, newest.date(), self.compiled.zone)[stream.name] for group in groups)
-        if first == BEGINNING:
-            return None
-        since = moment(first) - MARGIN
-        return microseconds(since) if min(months) < f"{since - WORTHWHILE:%Y-%m}" else None
+        found = {}
+        for clock, first in reach(groups, newest.date(), self.compiled.zone)[stream.name].items():
+            if first > BEGINNING and min(months) < f"{moment(first) - MARGIN - WORTHWHILE:%Y-%m}":
+                found[clock] = microseconds(moment(first) - MARGIN)
+        return found
 
     def _engine(self, stream: Stream, commits: Mapping[str, Sequence[CurateCommit]]) -> FactEngine:
         """The one that fits the rows of so many commits of each source."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from stores.bucket_stage import BucketStage
 from stores.fact_files import read_facts, write_facts
 from stores.storage import Storage
-from transforms.fact_arrays import CLOCK, HOLDS, MOMENTS, PreparedRows, ValueTypes, value_types
+from transforms.fact_arrays import CLOCK, HOLDS, MOMENTS, PreparedRows, ValueTypes, by_clock, value_types
 from transforms.fact_layers import merged
 from transforms.fact_order import in_order, places_of
 from transforms.fact_sql import sorted_by
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Columns = Mapping[str, Sequence[str]]
 """Those that are read, by clock."""
 
+EMPTY: Mapping[str, int] = MappingProxyType({})
 _ROWS_WAITING = 1_000_000  # of all buckets together; some 200 MB
 
 
@@ -40,8 +42,8 @@ class Layer:
     """Facts made from the curated versions `curated`; a base holds everything, a later layer what came or changed since.
 
     `files`: of each bucket. `replaced`: a file with the keys whose facts in earlier layers no longer stand, or None.
-    `recent`: of each bucket once more, if there are any, the facts that windows look at which don't begin before `recent_from`
-    (microseconds since 1970 UTC); see `transforms.recent_facts`.
+    `recent`: of each bucket once more the facts of some clocks that windows look at which don't begin before `recent_from` (by
+    clock, microseconds since 1970 UTC); see `transforms.recent_facts`.
     """
 
     number: int
@@ -51,7 +53,13 @@ class Layer:
     files: Mapping[str, Sequence[str]]
     replaced: str | None
     recent: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    recent_from: int | None = None
+    recent_from: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Layer:
+        """From its fields as JSON has them. Recent facts of all clocks at once, as they once lay apart, are not looked at."""
+        layer = cls(**told)
+        return layer if isinstance(layer.recent_from, dict) else replace(layer, recent_from={})
 
 
 class FactTable:
@@ -66,7 +74,7 @@ class FactTable:
     def layers(self) -> list[Layer]:
         """The last base and what lies on it. A layer is there when its manifest is."""
         found = [
-            Layer(**json.loads(self.storage.read(file.path)))
+            Layer.of(json.loads(self.storage.read(file.path)))
             for file in self.storage.list(f"{self.path}/manifests")
             if file.path.endswith(".json")
         ]
@@ -83,12 +91,12 @@ class FactTable:
         bucket_bits: int,
         curated: Mapping[str, int],
         replaced: DataFrame | pa.Table | None = None,
-        recent_from: int | None = None,
+        recent_from: Mapping[str, int] = EMPTY,
     ) -> Layer:
         """Write a layer and then its manifest, which makes it count.
 
         `facts`: with their `bucket`; Arrow tables are each sorted by it. `replaced`: rows with `key`, or None. `recent_from`: of
-        Arrow tables the recent facts are written once more.
+        these clocks the recent facts are written once more, from Arrow tables.
         """
         folder = f"{self.path}/layer-{number:06d}"
         self.storage.delete_folder(folder)  # of a run that died
@@ -96,7 +104,7 @@ class FactTable:
             self._write(facts, folder, recent_from)
         else:
             self._write_by_spark(facts, bucket_bits, f"{folder}/facts")
-            recent_from = None
+            recent_from = EMPTY
         files, recent_files = self._files(f"{folder}/facts"), self._files(f"{folder}/recent")
         replaced_path = None
         if replaced is not None:
@@ -105,7 +113,7 @@ class FactTable:
                 self._write_file(replaced, f"{replaced_path}/part-00000.parquet")
             else:
                 replaced.coalesce(1).write.mode("overwrite").parquet(self.storage.uri(replaced_path))
-        layer = Layer(number, base, bucket_bits, dict(curated), files, replaced_path, recent_files, recent_from)
+        layer = Layer(number, base, bucket_bits, dict(curated), files, replaced_path, recent_files, dict(recent_from))
         self.storage.write(f"{self.path}/manifests/{number:06d}.json", json.dumps(asdict(layer), indent=1).encode())
         if base:
             self._drop_before(number)
@@ -116,10 +124,10 @@ class FactTable:
         sorted_facts = shuffled.sortWithinPartitions("bucket", *sorted_by(self.key_columns))
         sorted_facts.write.mode("overwrite").partitionBy("bucket").option("compression", "zstd").parquet(self.storage.uri(folder))
 
-    def _write(self, facts: Iterable[pa.Table], folder: str, recent_from: int | None) -> None:
+    def _write(self, facts: Iterable[pa.Table], folder: str, recent_from: Mapping[str, int]) -> None:
         """The files that Spark would have written: one of each bucket that has facts, its number in the folder's name."""
-        values = [name for types in value_types(self.stream).values() for name in types]
-        texts = _texts(value_types(self.stream))
+        types = value_types(self.stream)
+        texts = _texts(types)
         with tempfile.TemporaryDirectory(prefix="etr-") as waiting:
             stage = BucketStage(Path(waiting), _ROWS_WAITING)
             for some in facts:
@@ -127,11 +135,12 @@ class FactTable:
             for bucket, plain in stage.buckets():
                 rows = _encoded(plain, texts)
                 [places] = places_of(rows)
-                order = in_order(rows, sorted_by(self.key_columns), places)
-                rows = rows.take(pa.array(order))
+                rows = rows.take(pa.array(in_order(rows, sorted_by(self.key_columns), places)))
                 self._write_bucket(rows, f"{folder}/facts/bucket={bucket}")
-                if recent_from is not None:
-                    self._write_bucket(recent(rows, places.take(order), recent_from, values), f"{folder}/recent/bucket={bucket}")
+                clocks = by_clock(rows)
+                some = [recent(clocks[name], since, types[name]) for name, since in recent_from.items() if name in clocks]
+                if some:
+                    self._write_bucket(pa.concat_tables(some), f"{folder}/recent/bucket={bucket}")
 
     def _write_bucket(self, rows: pa.Table, folder: str) -> None:
         with self.storage.open_output(f"{folder}/part-00000.parquet") as stream:
@@ -162,10 +171,12 @@ class FactTable:
 
 @dataclass(frozen=True)
 class _Part:
-    """What one layer holds of a bucket, less the facts whose keys are `gone`."""
+    """What one layer holds of a bucket, less the facts whose keys are `gone`: of the `clocks` the recent facts, of others all."""
 
     reader: BucketReader
-    paths: Sequence[str]
+    all: Sequence[str]
+    recent: Sequence[str]
+    clocks: frozenset[str]
     gone: Sequence[pa.Array]
 
     def read(self, columns: Columns) -> dict[str, pa.Table]:
@@ -181,9 +192,12 @@ class _Part:
         kept = self._kept(clock)
         return _taken(self._read({clock: columns})[clock], rows if kept is None else kept.take(rows))
 
-    def loses_any_before(self, moment: int) -> bool:
-        """Whether any of the facts that are gone happened before."""
-        return any((is_gone & (at < moment)).any() for is_gone, at in self._judged.values())
+    def loses_any_before(self, moment: int, clock: str) -> bool:
+        """Whether any of a clock's facts that are gone happened before."""
+        if clock not in self._judged:
+            return False
+        is_gone, at = self._judged[clock]
+        return bool((is_gone & (at < moment)).any())
 
     def _kept(self, clock: str) -> pa.Array | None:
         """The places of the facts that stand; None where all do."""
@@ -205,10 +219,12 @@ class _Part:
 
     def _read(self, columns: Columns) -> dict[str, pa.Table]:
         found: dict[str, list[pa.Table]] = {}
-        for path in self.paths:
-            with self.reader.storage.open_input(path) as stream:
-                for clock, table in read_facts(stream, columns, _texts(self.reader.value_types)).items():
-                    found.setdefault(clock, []).append(table)
+        for paths, apart in ((self.all, False), (self.recent, True)):
+            some = {clock: names for clock, names in columns.items() if (clock in self.clocks) is apart}
+            for path in paths if some else ():
+                with self.reader.storage.open_input(path) as stream:
+                    for clock, table in read_facts(stream, some, _texts(self.reader.value_types)).items():
+                        found.setdefault(clock, []).append(table)
         return {clock: pa.concat_tables(tables, promote_options="default") for clock, tables in found.items()}
 
 
@@ -236,7 +252,7 @@ class BucketReader:
         return sorted(self.value_types)
 
     def prepared(
-        self, bucket: int, *, needed: Mapping[str, Collection[str]] | None = None, since: int | None = None
+        self, bucket: int, *, needed: Mapping[str, Collection[str]] | None = None, since: Mapping[str, int] = EMPTY
     ) -> PreparedRows | None:
         """The facts of a bucket that stand, ready for the kernel; None where there are none. `needed`, `since`: see `read`."""
         tables = self.read(bucket, needed=needed, since=since)
@@ -244,12 +260,12 @@ class BucketReader:
         return PreparedRows(tables, types) if tables else None
 
     def read(
-        self, bucket: int, *, needed: Mapping[str, Collection[str]] | None = None, since: int | None = None
+        self, bucket: int, *, needed: Mapping[str, Collection[str]] | None = None, since: Mapping[str, int] = EMPTY
     ) -> dict[str, pa.Table]:
         """By clock all facts of a bucket that stand, sorted by entity, at, known time and key; of the clocks that have any.
 
-        `needed`: the values that are read, by clock; by default all. `since`: no window begins earlier, in microseconds since
-        1970 UTC; facts that none looks at may be missing.
+        `needed`: the values that are read, by clock; by default all. `since`: by clock, no window begins earlier, in microseconds
+        since 1970 UTC; facts that none looks at may be missing.
         """
         parts = self._parts(str(bucket), since)
         if not parts:
@@ -284,7 +300,7 @@ class BucketReader:
     def _columns(self, clock: str, values: Iterable[str]) -> list[str]:
         return ["entity", *MOMENTS, *(HOLDS if clock in self.daily else ()), *sorted(values)]
 
-    def _parts(self, bucket: str, since: int | None) -> list[_Part]:
+    def _parts(self, bucket: str, since: Mapping[str, int]) -> list[_Part]:
         parts = []
         for number, layer in enumerate(self.layers):
             if bucket in layer.files:
@@ -292,12 +308,12 @@ class BucketReader:
                 parts.append(self._part(layer, bucket, since, gone))
         return parts
 
-    def _part(self, layer: Layer, bucket: str, since: int | None, gone: Sequence[pa.Array]) -> _Part:
-        if since is not None and layer.recent_from is not None and since >= layer.recent_from and bucket in layer.recent:
-            part = _Part(self, layer.recent[bucket], gone)
-            if not part.loses_any_before(layer.recent_from):  # else it may tell of a history no more that there still is
-                return part
-        return _Part(self, layer.files[bucket], gone)
+    def _part(self, layer: Layer, bucket: str, since: Mapping[str, int], gone: Sequence[pa.Array]) -> _Part:
+        clocks = {clock for clock, moment in layer.recent_from.items() if clock in since and since[clock] >= moment}
+        part = _Part(self, layer.files[bucket], layer.recent.get(bucket, ()), frozenset(clocks), gone)
+        # Of a clock that lost older facts the recent ones may tell of a history no more that there still is.
+        losing = {clock for clock in clocks if part.loses_any_before(layer.recent_from[clock], clock)}
+        return replace(part, clocks=frozenset(clocks - losing)) if losing else part
 
     @cached_property
     def _replaced(self) -> list[pa.Array]:

@@ -267,13 +267,18 @@ def queries_of(entities: range, days: Sequence[date], zone: str) -> Queries:
     return Queries.of_each(entities, numbers, cut_offs)
 
 
-def reach(group: CompiledGroup, day: date, zone: str) -> dict[str, int]:
-    """By stream, where the group's first window of a day begins; the beginning of time where what lies before it matters."""
+def reach(groups: Sequence[CompiledGroup], day: date, zone: str) -> dict[str, dict[str, int]]:
+    """By stream and clock that the groups read, where the first window of a day begins.
+
+    The day's end where no window does; the beginning of time where what lies before it matters.
+    """
     queries = queries_of(range(1), [day], zone)
-    found = dict.fromkeys(group.streams, int(queries.cut_off[0]))
-    for (stream, _), moment in _first_moments([group], queries, zone).items():
-        found[stream] = min(found[stream], moment)
-    return found | {daily.stream: int(BEGINNING) for daily in group.dailies}
+    first, cut_off_ = _first_moments(groups, queries, zone), int(queries.cut_off[0])
+    for group in groups:
+        for daily in group.dailies:
+            first |= dict.fromkeys([(daily.stream, daily.clock), (daily.stream, Clock().name)], int(BEGINNING))
+    read = values_read(groups)
+    return {stream: {clock: first.get((stream, clock), cut_off_) for clock in clocks} for stream, clocks in read.items()}
 
 
 def values_read(groups: Sequence[CompiledGroup]) -> dict[str, dict[str, set[str]]]:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
 
 from transforms.calendar import FOREVER
-from transforms.fact_order import Places
+from transforms.fact_order import places_of
 
 
-def recent(facts: pa.Table, places: Places, since: int, values: Sequence[str]) -> pa.Table:
-    """Of facts in order the rows that answer, at any T not before `since`, every window that doesn't begin before it.
+def recent(facts: pa.Table, since: int, values: Iterable[str]) -> pa.Table:
+    """Of a clock's facts in order the rows that answer, at any T not before `since`, every window that doesn't begin before it.
 
-    `places`: theirs. `since`: microseconds since 1970 UTC. Rows out, in order: those not before it; of those before it all that
-    don't count at each such T, and of the others of each clock and entity the newest with each of `values`. So whether an entity
-    has any fact with a value is told as by all facts.
+    `since`: microseconds since 1970 UTC. `values`: those that the clock has. Rows out, in order: those not before it; of those
+    before it all that don't count at each such T, and of the others of each entity the newest with each of `values`. So whether
+    an entity has any fact with a value is told as by all facts.
     """
-    old = places.at < since
+    old = facts["at"].to_numpy() < since
     if not old.any():
         return facts
     counts = (facts["valid_from"].to_numpy() <= since) & (facts["valid_until"].to_numpy() == FOREVER)
+    [places] = places_of(facts)
     keep = ~(old & counts)
     for name in values:
         there = np.flatnonzero(old & counts & facts[name].is_valid().to_numpy())

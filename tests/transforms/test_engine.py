@@ -119,7 +119,8 @@ def test_the_same_rows_by_every_path(tmp_path, monkeypatch, group):
     """
     lost: list[bool] = []
     loses = _Part.loses_any_before
-    monkeypatch.setattr(_Part, "loses_any_before", lambda part, moment: (lost.append(loses(part, moment)), lost[-1])[1])
+    monkeypatch.setattr(_Part, "loses_any_before", lambda part, *given: (lost.append(loses(part, *given)), lost[-1])[1])
+    monkeypatch.setattr("stores.fact_files._MANY", 1)
     as_of, zone = DAYS[0]
     rows, _ = batch(CATALOGUE.sources, group, as_of=as_of, zone=zone, cases=25, seed=2)
     sources = {name: CATALOGUE.sources[name] for name in rows}

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 
 from transforms.calendar import FOREVER
-from transforms.fact_order import places_of
 from transforms.recent_facts import recent
 
 SCHEMA = pa.schema(
@@ -22,15 +21,13 @@ SINCE = 100
 
 
 def recent_of(rows, since, values):
-    facts = pa.Table.from_pylist(rows, SCHEMA)
-    [places] = places_of(facts)
-    return recent(facts, places, since, values)
+    return recent(pa.Table.from_pylist(rows, SCHEMA), since, values)
 
 
 def history(chance):
     rows = [
         {
-            "clock": chance.choice(["base", "due"]),
+            "clock": "base",
             "entity": chance.choice("xyz"),
             "at": chance.randrange(90, 110),
             "valid_from": chance.randrange(90, 115),
