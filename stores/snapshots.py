@@ -373,7 +373,7 @@ class DayWriter:
             writer = pq.ParquetWriter(
                 stream,
                 self.schema,
-                compression="snappy",
+                compression="snappy",  # a third less time than zstd for a tenth more bytes, and every reader knows it
                 use_dictionary=texts,
                 column_encoding=encodings,
                 write_statistics=texts,

@@ -59,6 +59,8 @@ MUTANTS = (
     Mutant("and no day earlier", _CALENDAR, "return after - window.count, after", "return after - window.count - 1, after", _cases("02_")),
     Mutant("a window ends at T, where that is no midnight", _CALENDAR, "np.minimum(midnights_of(after, zone), cut_off)", "midnights_of(after, zone)", _files("transforms/test_calendar")),
     Mutant("a window ahead ends with the W days after D", _CALENDAR, "midnights_of(as_of + window.count + 1, zone)", "midnights_of(as_of + window.count, zone)", _cases("13_")),
+    Mutant("days at which a window holds other facts are answered apart", _TIMELINE, "for edge in (self.first, self.low, self.high)", "for edge in (self.first, self.low)", _files("transforms/test_timeline")),
+    Mutant("and those at which something else is known", _TIMELINE, "            differs[1:] |= np.diff(knowledge()) != 0\n", "", _files("transforms/test_timeline")),
     Mutant("a fact ahead is known at T, not when its time comes", _TIMELINE, "self._always = lasts & (begins == 0)", "self._always = lasts & in_time", _files("transforms/test_timeline", "transforms/test_many_cut_offs")),
     Mutant("a lagged window ends n days before T", _CALENDAR, "days = as_of - lag\n", "days = as_of - lag + (lag > 0)\n", _cases("04_")),
     Mutant("a month to date begins with the first of D's month", _CALENDAR, "return months_later(days, 0), after", "return months_later(days + 1, 0), after", _cases("03_")),

@@ -63,6 +63,32 @@ def test_a_window_since_begins_with_each_query():
         assert timeline.select(since).total(timeline.facts.values["v"]).tolist() == expected
 
 
+def seen_once(facts: Facts, days: tuple[date, ...], window: str = "7d") -> tuple[list[int], list[int]]:
+    """The sums of those queries of three entities that are answered, and of each query the place of its answer."""
+    queries = queries_of(0, 1, 2, days=days)
+    timeline = Timeline(facts, queries, ZONE)
+    once, place = timeline.select(Window.parse(window)).each_once(lambda: timeline.knowledge)
+    return once.total(timeline.facts.values["v"]).tolist(), place.tolist()
+
+
+LAST_DAYS = tuple(D - timedelta(days=back) for back in (3, 2, 1, 0))
+
+
+def test_of_days_at_which_a_window_holds_the_same_one_is_answered():
+    """The first entity's fact comes into the window on the second day, the third's leaves it then; the second has none."""
+    facts = facts_of((0, 2.5, 1), (2, 9.5, 2))
+    sums, place = seen_once(facts, LAST_DAYS)
+    assert [sums[at] for at in place] == [0, 1, 1, 1] + [0, 0, 0, 0] + [2, 0, 0, 0]
+    assert len(sums) == 5
+
+
+def test_days_at_which_something_else_is_known_are_answered_apart():
+    """Of two facts in the window all the time one is amended after the second day, the other known since the last."""
+    facts = facts_of((0, 3.9, 1, T - 4 * DAY, T - 1.5 * DAY), (0, 3.8, 2, T - DAY // 2, FOREVER))
+    sums, place = seen_once(facts, LAST_DAYS)
+    assert [sums[at] for at in place] == [1, 1, 0, 2] + [0] * 8
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_windows_that_are_known_beforehand_are_reduced_together_to_the_same(seed):
     """Random facts, some at the edges, some without a value, entities without facts and facts without a query."""
