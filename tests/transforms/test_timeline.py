@@ -78,7 +78,7 @@ def test_of_days_at_which_a_window_holds_the_same_one_is_answered():
     """The first entity's fact comes into the window on the second day, the third's leaves it then; the second has none."""
     facts = facts_of((0, 2.5, 1), (2, 9.5, 2))
     sums, place = seen_once(facts, LAST_DAYS)
-    assert [sums[at] for at in place] == [0, 1, 1, 1] + [0, 0, 0, 0] + [2, 0, 0, 0]
+    assert [sums[at] for at in place] == [*(0, 1, 1, 1), *(0, 0, 0, 0), *(2, 0, 0, 0)]
     assert len(sums) == 5
 
 
@@ -86,7 +86,7 @@ def test_days_at_which_something_else_is_known_are_answered_apart():
     """Of two facts in the window all the time one is amended after the second day, the other known since the last."""
     facts = facts_of((0, 3.9, 1, T - 4 * DAY, T - 1.5 * DAY), (0, 3.8, 2, T - DAY // 2, FOREVER))
     sums, place = seen_once(facts, LAST_DAYS)
-    assert [sums[at] for at in place] == [1, 1, 0, 2] + [0] * 8
+    assert [sums[at] for at in place] == [*(1, 1, 0, 2), *(0, 0, 0, 0), *(0, 0, 0, 0)]
 
 
 @pytest.mark.parametrize("seed", range(6))
