@@ -46,8 +46,9 @@ class Maker:
         yield from self._commit([wanted for wanted in work if wanted.group in self.compiled.groups], self._answer)
         later = {wanted.group for wanted in work if wanted.group in self.compiled.later}
         for name in self.ledgers.in_order(later):
-            mine = [refreshed for wanted in work if wanted.group == name and (refreshed := self._refreshed(wanted))]
-            yield from self._commit(mine, self._call)
+            for wanted in work:  # one after the other: the days before one that fails are kept
+                if wanted.group == name and (refreshed := self._refreshed(wanted)):
+                    yield from self._commit([refreshed], self._call)
 
     def _commit(
         self, work: Sequence[Wanted], compute: Callable[[Sequence[Wanted]], dict[Wanted, tuple[SnapshotFile, ...]]]

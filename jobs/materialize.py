@@ -78,7 +78,8 @@ def run(
     writer: WriterChoice = "workers",
     wait_seconds: float = 0.0,
 ) -> MaterializeSummary:
-    """Make what is missing of `days`, and again what should be restated: one Delta commit a group and day, oldest day first.
+    """Make what is missing of `days`, and again what should be restated: one Delta commit a group and chunk (a day, of functions and
+    rollups), oldest days first.
 
     Days already made are left alone, so a run that died is finished by the same call. A range is made in chunks of
     `days_at_once` days: memory depends on the chunk, not on the range. The ledgers stand still only while facts are prepared,

@@ -48,12 +48,20 @@ def read_facts(stream: BinaryIO, columns: Mapping[str, Sequence[str]], texts: Se
     told = (file.metadata.metadata or {}).get(_CLOCKS.encode())
     if told is None:
         wanted = list(dict.fromkeys([CLOCK, *(name for names in columns.values() for name in names)]))
-        found = by_clock(file.read(wanted, use_threads=False))
+        found = by_clock(_in_utc(file.read(wanted, use_threads=False)))
         return {clock: found[clock].select(names) for clock, names in columns.items() if clock in found}
     clocks = json.loads(told)
     tables = {}
     for clock, names in columns.items():
         groups = [number for number, one in enumerate(clocks) if one == clock]
         if groups:
-            tables[clock] = file.read_row_groups(groups, list(names), use_threads=False).select(names)
+            tables[clock] = _in_utc(file.read_row_groups(groups, list(names), use_threads=False)).select(names)
     return tables
+
+
+def _in_utc(rows: pa.Table) -> pa.Table:
+    """Keys that are timestamps come in the zone that their writer names, which is UTC by one name or another."""
+    for number, field in enumerate(rows.schema):
+        if pa.types.is_timestamp(field.type):
+            rows = rows.set_column(number, field.name, rows[field.name].cast(pa.timestamp("us", tz="UTC")))
+    return rows

@@ -25,7 +25,7 @@ def answer_rows(
     *,
     cut_offs: Sequence[datetime] | None = None,
 ) -> dict[str, pa.Table]:
-    """The snapshot of each group, all days together: `as_of` (date), then `snapshot_schema`'s columns, by entity and day.
+    """The snapshot of each group, all days together: `as_of` (date), then `snapshot_schema`'s columns, by day and entity.
 
     `curated`: every source that the groups read, as `curated_table` makes them. `cut_offs`: T of each of `days`, for answers to
     the microsecond; by default T is the midnight that ends the day.

@@ -52,3 +52,13 @@ def test_a_clock_is_read_with_its_own_columns(monkeypatch, many, groups, encoded
 def test_a_file_without_facts_has_no_clock(monkeypatch, many):
     monkeypatch.setattr(fact_files, "_MANY", many)
     assert read_facts(written(FACTS.slice(0, 0)), {"due": ["at"]}, []) == {}
+
+
+def test_timestamps_are_those_of_utc_whatever_their_writer_calls_it():
+    """Files of other writers store the name of the zone, ours don't; they must be put together."""
+    rows = FACTS.append_column("key_0", pa.array(range(7), pa.timestamp("us", tz="Etc/UTC")))
+    by_another = io.BytesIO()
+    pq.write_table(rows, by_another)
+    by_another.seek(0)
+    parts = [read_facts(stream, {"due": ["at", "key_0"]}, [])["due"] for stream in (by_another, written(rows))]
+    assert pa.concat_tables(parts)["key_0"].cast(pa.int64()).to_pylist() == [0, 1, 2, 3, 4] * 2
