@@ -78,9 +78,9 @@ def run(
     writer: WriterChoice = "workers",
     wait_seconds: float = 0.0,
 ) -> MaterializeSummary:
-    """Make what is missing of `days`, and again what should be restated: one Delta commit a group and chunk (a day, of functions and
-    rollups), oldest days first.
+    """Make what is missing of `days`, and again what should be restated, oldest days first.
 
+    One Delta commit a group and chunk of days; of functions and rollups one a day, so that those before one that fails are kept.
     Days already made are left alone, so a run that died is finished by the same call. A range is made in chunks of
     `days_at_once` days: memory depends on the chunk, not on the range. The ledgers stand still only while facts are prepared,
     or while a function reads them.

@@ -21,6 +21,7 @@ from jobs.function_groups import FunctionCall
 from jobs.materialize import MaterializeSummary, counts_of, table_summaries
 from jobs.progress import Progress
 from jobs.request import Days
+from jobs.rollup_groups import RollupCall
 from jobs.workers import LocalWorkers, Workers
 from stores.lake import Lake
 from stores.snapshots import DayWriter, SnapshotFile, SnapshotTable
@@ -292,6 +293,22 @@ ROLLUP: dict[str, Any] = {
         "columns": [{"name": "customers", "op": "count"}, {"name": "plans", "op": "sum", "of": "n"}],
     },
 }
+
+
+def test_the_days_before_one_at_which_a_rollup_fails_are_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, compiled = catalogue_of(ROLLUP, PLANS_DAILY)
+    run = RollupCall.run
+
+    def failing(call: RollupCall) -> tuple[SnapshotFile, ...]:
+        if call.day == SEPTEMBER[2]:
+            raise ValueError("no memory")
+        return run(call)
+
+    monkeypatch.setattr(RollupCall, "run", failing)
+    with pytest.raises(ValueError, match="no memory"):
+        bench.run(groups=dict.fromkeys(("portfolio", "customer_plans"), SEPTEMBER[:4]), compiled=compiled)
+    kept = {group: SnapshotTable(bench.lake.storage, group).days() for group in ("customer_plans", "portfolio")}
+    assert kept == {"customer_plans": list(SEPTEMBER[:4]), "portfolio": list(SEPTEMBER[:2])}
 
 
 def test_a_rollup_is_made_of_the_rows_of_the_day_and_again_when_these_changed(
