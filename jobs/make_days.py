@@ -164,7 +164,7 @@ class Maker:
         """How each version that replaces another differs from it, a task each."""
         from stores.differences import Comparison
 
-        replacing = {wanted: made for wanted, made in versions.items() if wanted.current is not None and made.files}
+        replacing = {wanted: made for wanted, made in versions.items() if wanted.current is not None}
         calls = []
         for wanted, made in replacing.items():
             assert wanted.current is not None

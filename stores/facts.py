@@ -136,15 +136,15 @@ class FactTable:
                 rows = _encoded(plain, texts)
                 [places] = places_of(rows)
                 rows = rows.take(pa.array(in_order(rows, sorted_by(self.key_columns), places)))
-                self._write_bucket(rows, f"{folder}/facts/bucket={bucket}")
-                clocks = by_clock(rows)
-                some = [recent(clocks[name], since, types[name]) for name, since in recent_from.items() if name in clocks]
+                tables = by_clock(rows)
+                self._write_bucket(tables, f"{folder}/facts/bucket={bucket}")
+                some = {name: recent(tables[name], since, types[name]) for name, since in recent_from.items() if name in tables}
                 if some:
-                    self._write_bucket(pa.concat_tables(some), f"{folder}/recent/bucket={bucket}")
+                    self._write_bucket(some, f"{folder}/recent/bucket={bucket}")
 
-    def _write_bucket(self, rows: pa.Table, folder: str) -> None:
+    def _write_bucket(self, tables: Mapping[str, pa.Table], folder: str) -> None:
         with self.storage.open_output(f"{folder}/part-00000.parquet") as stream:
-            write_facts(stream, rows, differ=["at", "known", "valid_from", "key", *self.key_columns[:1]])
+            write_facts(stream, tables, differ=["at", "known", "valid_from", "key", *self.key_columns[:1]])
 
     def _files(self, folder: str) -> dict[str, list[str]]:
         """Of each bucket."""
@@ -256,8 +256,7 @@ class BucketReader:
     ) -> PreparedRows | None:
         """The facts of a bucket that stand, ready for the kernel; None where there are none. `needed`, `since`: see `read`."""
         tables = self.read(bucket, needed=needed, since=since)
-        types = self.value_types if needed is None else self._types_of(needed)
-        return PreparedRows(tables, types) if tables else None
+        return PreparedRows(tables, self._types_of(needed)) if tables else None
 
     def read(
         self, bucket: int, *, needed: Mapping[str, Collection[str]] | None = None, since: Mapping[str, int] = EMPTY
@@ -332,10 +331,10 @@ class BucketReader:
 def _texts(types: ValueTypes) -> list[str]:
     """The columns that are places in a dictionary wherever facts are moved or read, for half the time."""
     values = {name for some in types.values() for name, type_ in some.items() if type_ == "string"}
-    return ["entity", *sorted(values)]
+    return [CLOCK, "entity", *sorted(values)]
 
 
 def _encoded(rows: pa.Table, texts: Sequence[str]) -> pa.Table:
-    for name in (CLOCK, *texts):
+    for name in texts:
         rows = rows.set_column(rows.column_names.index(name), name, rows[name].combine_chunks().dictionary_encode())
     return rows

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from conf.windows import Window
 from transforms import arrow
@@ -18,7 +19,7 @@ from transforms.calendar import BEGINNING, NEVER_DAY, Days, cut_off, day_number,
 from transforms.daily import answer_dailies
 from transforms.derived import derive
 from transforms.feature_group import LIFETIME, AnyGroup, Clock, Column, CompiledGroup, DailyColumn, WindowColumn
-from transforms.kernel import Facts, Mask, Positions, Queries, Values, picked
+from transforms.kernel import Facts, Mask, Positions, Queries, Values, picked, stable_order
 from transforms.operations import Answer
 from transforms.timeline import Timeline, WindowSelection
 
@@ -55,7 +56,7 @@ def answer(group: CompiledGroup, facts: FactTables, queries: Queries, entities: 
     `queries` sorted by entity; their codes are positions in `entities`.
     """
     for piece in _pieces(queries, [group]):
-        yield finish(group, _table(group, _Shared(facts, piece, zone, [group]), entities, _Rows(None)))
+        yield finish(group, _table(group, _Shared(facts, piece, zone, [group]), entities, _Rows(piece)))
 
 
 def answer_groups(
@@ -90,10 +91,11 @@ class _Told:
 
 
 class _Rows:
-    """Which of some queries have a row, in the order of the rows; all of them as they are without `which`."""
+    """The queries that have a row, in the order of the rows: `which` of some; all of them as they are without."""
 
-    def __init__(self, which: Positions | None) -> None:
-        self.which = which
+    def __init__(self, queries: Queries, which: Positions | None = None) -> None:
+        self.queries = queries if which is None else queries.take(which)
+        self._which = which
         self._places: dict[int, tuple[Positions, Positions]] = {}
 
     @classmethod
@@ -101,24 +103,23 @@ class _Rows:
         """Those that are `there`, by their day."""
         days, place = queries.days
         if len(days) > 1:
-            order = np.argsort(place, kind="stable")
-            return cls(order if there.all() else order[there[order]])
-        return cls(None if there.all() else np.flatnonzero(there))
+            order = stable_order(place)
+            return cls(queries, order if there.all() else order[there[order]])
+        return cls(queries, None if there.all() else np.flatnonzero(there))
 
-    def queries(self, queries: Queries) -> Queries:
-        return queries if self.which is None else queries.take(self.which)
+    def of(self, each: NDArray[Any]) -> NDArray[Any]:
+        """Of one for each query that of each row."""
+        return each if self._which is None else each[self._which]
 
     def answer(self, told: _Told) -> Answer:
         """The answer of each row."""
-        places = self.which if told.place is None else self._at(told.place)
+        places = self._which if told.place is None else self._at(told.place)
         return told.answer if places is None else told.answer.take(places)
 
     def _at(self, place: Positions) -> Positions:
         """The place of each row's answer."""
-        if self.which is None:
-            return place
         if id(place) not in self._places:
-            self._places[id(place)] = (place, place[self.which])  # the place too, so that no other takes its id
+            self._places[id(place)] = (place, self.of(place))  # the place too, so that no other takes its id
         return self._places[id(place)][1]
 
 
@@ -238,7 +239,7 @@ class _Shared:
     def _to_arrow(self, item: WindowColumn, rows: _Rows) -> pa.Array:
         column = item.column
         if (item.stream, item.clock) not in self.facts:
-            return _empty(item, len(self.queries if rows.which is None else rows.which))
+            return _empty(item, len(rows.queries))
         answer = rows.answer(self._answers[item.said])
         words = self._words_of(item) if column.type == "string" and answer.words is None else ()
         return arrow.to_arrow(answer, column.type, words, decimal_digits=column.decimal_digits)
@@ -343,13 +344,13 @@ def _empty(item: WindowColumn, rows: int) -> pa.Array:
 
 def _table(group: CompiledGroup, shared: _Shared, entities: pa.Array, rows: _Rows) -> pa.Table:
     """What is told of each row's query, the columns that it is derived from included."""
-    queries, history = rows.queries(shared.queries), shared.history(group)
+    queries = rows.queries
     moments, place_of = queries.cut_offs
     row: dict[str, pa.Array] = {
         group.entity: entities.take(pa.array(queries.entity)),
         "event_time": arrow.utc_texts(moments).take(pa.array(place_of)),
         "time_zone": pa.repeat(shared.zone, len(queries)),
-        "has_history": pa.array(history if rows.which is None else history[rows.which]),
+        "has_history": pa.array(rows.of(shared.history(group))),
         "as_of": pa.array(queries.as_of, pa.int32()).cast(pa.date32()),
         "cut_off": pa.array(queries.cut_off, pa.timestamp("us", tz="UTC")),
     }

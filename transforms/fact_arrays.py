@@ -59,15 +59,14 @@ class PreparedRows:
         return column.dictionary.take(pa.array(np.unique(places[np.diff(places, prepend=-1) != 0])))
 
     def facts(self, entities: pa.Array) -> Iterator[tuple[str, Facts]]:
-        """Each clock's facts of the given entities (sorted by their bytes, without repeats).
+        """The facts of the given entities (sorted by their bytes, without repeats) on each clock that has any of anybody.
 
         Raises PublishError where its rows are not in order: by entity, at, known time and primary key.
         """
         for clock, of_clock in self._types.items():
-            if clock not in self._tables:
-                yield clock, _no_facts(of_clock)
+            part = self._tables.get(clock)
+            if part is None:
                 continue
-            part = self._tables[clock]
             codes = _places(part["entity"].combine_chunks(), entities)
             if codes.null_count:
                 part, codes = part.filter(codes.is_valid()), codes.drop_null()
@@ -103,16 +102,6 @@ def _moments(facts: pa.Table, name: str) -> Instants | None:
         return None
     moments: Instants = facts[name].to_numpy()
     return moments
-
-
-def _no_facts(types: Mapping[str, ColumnType]) -> Facts:
-    none = np.zeros(0, dtype=np.int64)
-    kinds: Mapping[ColumnType, type] = {"number": np.float64, "boolean": np.bool_}
-    values = {
-        name: Values(type_, np.zeros(0, dtype=kinds.get(type_, np.int64)), np.zeros(0, dtype=np.bool_))
-        for name, type_ in types.items()
-    }
-    return Facts(none, none, none, none, values)
 
 
 def _plain(column: pa.Array) -> pa.Array:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from transforms.kernel import stable_order
 from transforms.timeline import first_not_before
 
 Positions = NDArray[np.int64]
@@ -52,8 +53,7 @@ def in_order(facts: pa.Table, order: Sequence[str], places: Places) -> Positions
     """The positions of facts in the order of the columns `order`, which begin with `entity` and `at`, or with `clock` before
     these; nulls last."""
     found: Positions = np.argsort(places.at, kind="stable")
-    few = int(places.group.max(initial=0)) < 2**16  # numbers of 16 bits are sorted by their digits
-    found = found[np.argsort((places.group.astype(np.uint16) if few else places.group)[found], kind="stable")]
+    found = found[stable_order(places.group[found])]
     repeats = places.take(found).repeats()
     if repeats.any():
         slots = np.flatnonzero(repeats | np.append(repeats[1:], False))

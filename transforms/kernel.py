@@ -334,6 +334,12 @@ def narrowed(totals: NDArray[Any]) -> NDArray[Any]:
     return totals.astype(np.int64)
 
 
+def stable_order(numbers: NDArray[Any]) -> Positions:
+    """The positions of numbers, none below 0, in ascending order. Numbers of 16 bits are sorted by their digits."""
+    few = int(numbers.max(initial=0)) < 2**16
+    return np.argsort(numbers.astype(np.uint16) if few else numbers, kind="stable")
+
+
 def expand(low: Positions, high: Positions) -> tuple[Positions, Positions]:
     """Every position of every range `[low[i], high[i])`, with the index of the range."""
     counts = high - low

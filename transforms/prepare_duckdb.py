@@ -25,6 +25,7 @@ from transforms.fact_sql import (
     of_keys_sql,
 )
 from transforms.feature_group import Stream
+from transforms.kernel import stable_order
 from transforms.spark_hash import spark_hash
 
 ROWS_A_SLICE = 1_000_000  # curated rows whose facts are made at once: what is between them and the facts takes 2 KB a row
@@ -108,10 +109,7 @@ def in_buckets(facts: pa.Table, bits: int) -> pa.Table:
     hashes = spark_hash([entities.dictionary]).to_numpy().view(np.uint64)
     of_entity = (hashes >> np.uint64(64 - bits) if bits else np.zeros_like(hashes)).astype(np.int32)
     bucket = of_entity[entities.indices.to_numpy()]
-    few = bits <= 16  # numbers of 16 bits are sorted by their digits
-    order = pa.array(np.argsort(bucket.astype(np.uint16) if few else bucket, kind="stable"))
-    columns = [column if column.null_count == len(column) else column.take(order) for column in facts.columns]
-    return pa.table([*columns, pa.array(bucket).take(order)], [*facts.column_names, "bucket"])
+    return facts.append_column("bucket", pa.array(bucket)).take(pa.array(stable_order(bucket)))
 
 
 def affected_keys(
@@ -207,10 +205,13 @@ def _slice(
 def _batches(
     connection: duckdb.DuckDBPyConnection, sql: str, stream: Stream, sources: Mapping[str, Source]
 ) -> Iterator[pa.RecordBatch]:
+    stand = each_row_stands_alone(stream, sources)
     with closing(connection.sql(sql).to_arrow_reader(_ROWS_AT_ONCE)) as reader:
         for batch in reader:
-            facts = pa.Table.from_batches([batch])
-            yield from (facts if each_row_stands_alone(stream, sources) else with_key(facts, stream, sources)).to_batches()
+            if stand:
+                yield batch
+            else:
+                yield from with_key(pa.Table.from_batches([batch]), stream, sources).to_batches()
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:

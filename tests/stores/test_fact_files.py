@@ -10,6 +10,7 @@ import pytest
 
 from stores import fact_files
 from stores.fact_files import read_facts, write_facts
+from transforms.fact_arrays import by_clock
 
 FACTS = pa.table(
     {
@@ -24,7 +25,7 @@ FACTS = pa.table(
 
 def written(rows: pa.Table) -> io.BytesIO:
     stream = io.BytesIO()
-    write_facts(stream, rows, differ=["at"])
+    write_facts(stream, by_clock(rows) or {"due": rows}, differ=["at"])
     stream.seek(0)
     return stream
 
