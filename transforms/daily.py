@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from conf.expressions.values import duckdb_name
 from conf.windows import Window
 from transforms.arrow import from_arrow, to_arrow
 from transforms.asked import Asked, answer_each, runs_within
@@ -323,19 +324,19 @@ def _said(column: DailyColumn, facts: PointSelection, values: Mapping[str, Value
     asked = [Asked(part.operation, values[part.value], values[part.weight] if part.weight else None) for part in parts]
     answers = answer_each(facts, asked)
     day = pa.array(facts.as_of, pa.int32()).cast(pa.date32())
-    if column.value_sql == f'"{parts[0].name}"' and answers[0].words is None and answers[0].data.dtype != object:
+    if column.value_sql.duckdb == duckdb_name(parts[0].name) and answers[0].words is None and answers[0].data.dtype != object:
         words = values[parts[0].value].words if column.value_type == "string" else ()
         said = Values(column.value_type, answers[0].data, answers[0].present, words)
     else:
         arrays = {
             part.name: to_arrow(answer, part.type, values[part.value].words) for part, answer in zip(parts, answers, strict=True)
         }
-        table = evaluate(pa.table({**arrays, "day": day}), {"value": (column.value_sql, column.value_type)})
+        table = evaluate(pa.table({**arrays, "day": day}), {"value": (column.value_sql.duckdb, column.value_type)})
         said = from_arrow(table["value"].combine_chunks(), column.value_type)
     if column.days_where_sql is None:
         return said
     value = to_arrow(Answer(said.data, said.present), column.value_type, said.words)
-    table = evaluate(pa.table({"value": value, "day": day}), {"counts": (column.days_where_sql, "boolean")})
+    table = evaluate(pa.table({"value": value, "day": day}), {"counts": (column.days_where_sql.duckdb, "boolean")})
     counts = from_arrow(table["counts"].combine_chunks(), "boolean")
     return replace(said, present=said.present & counts.present & counts.data)
 

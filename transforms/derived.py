@@ -26,16 +26,19 @@ def derive(table: pa.Table, columns: Sequence[DerivedColumn]) -> pa.Table:
     while waiting:
         later = {column.column.name for column in waiting}
         now = [column for column in waiting if not later & set(column.uses)]
-        table = evaluate(table, {column.column.name: (column.sql, column.column.type) for column in now})
+        used = {name for column in now for name in column.uses} or {table.column_names[0]}
+        made = evaluate(
+            table.select(sorted(used)), {column.column.name: (column.sql.duckdb, column.column.type) for column in now}
+        )
+        table = pa.table([*table.columns, *made.columns], [*table.column_names, *made.column_names])
         waiting = [column for column in waiting if column not in now]
     return table
 
 
 def evaluate(table: pa.Table, sql: Mapping[str, tuple[str, ColumnType]]) -> pa.Table:
-    """Adds a column for each name: SQL over the table's columns, and its type. Rows in the same order."""
+    """A column for each name: SQL over the table's columns, and its type. Rows in the same order."""
     selected = ", ".join(f'{_typed(text, type_)} as "{name}"' for name, (text, type_) in sql.items())
-    made = _connection().from_arrow(table).project(selected).to_arrow_table()
-    return pa.table([*table.columns, *made.columns], [*table.column_names, *made.column_names])
+    return _connection().from_arrow(table).project(selected).to_arrow_table()
 
 
 def _typed(sql: str, type_: ColumnType) -> str:

@@ -24,6 +24,7 @@ from transforms.feature_group import (
     DerivedColumn,
     WindowColumn,
 )
+from transforms.feature_group.sql import Sql
 from transforms.kernel import Facts
 from transforms.operations import build_operation
 
@@ -48,7 +49,7 @@ def window(name: str, op: str, of: str = "money", window: str = "7d", **more: An
 
 
 def derived(name: str, type_: str, sql: str, *uses: str) -> DerivedColumn:
-    return DerivedColumn(column(name, type_), sql, uses)
+    return DerivedColumn(column(name, type_), Sql.filled(sql), uses)
 
 
 def group(name: str, *columns: Any, spine: tuple[str, str, str] = SPINE, **more: Any) -> CompiledGroup:
@@ -218,7 +219,7 @@ def daily(name: str, part: str, op: str, window: str, sql: str = "p") -> DailyCo
     own = column(name, operation.type_of(type_), op)
     clock = replace(Clock(), daily=True).name
     parts = (DailyPart("p", inner, "v", None, type_),)
-    return DailyColumn(own, "orders", clock, parts, sql, type_, None, False, operation, Window.parse(window))
+    return DailyColumn(own, "orders", clock, parts, Sql.filled(sql), type_, None, False, operation, Window.parse(window))
 
 
 def test_values_of_every_day_beside_the_others():

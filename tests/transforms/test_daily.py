@@ -18,6 +18,7 @@ from transforms import daily
 from transforms.calendar import FOREVER, NEVER_DAY, cut_off, day_number, local_days_of, midnight
 from transforms.daily import answer_dailies
 from transforms.feature_group import Column, DailyColumn, DailyPart
+from transforms.feature_group.sql import Sql
 from transforms.kernel import Facts, Queries
 from transforms.operations import build_operation
 
@@ -72,8 +73,8 @@ def column_of(
     column = Column("c", "c", operation.type_of(type_), "", "", True, False, "allowed", op)
     changes_daily = inner.ages or "day" in sql or "day" in (days_where or "")
     return DailyColumn(
-        column, "s", "c", (DailyPart("p", inner, "v", None, type_),), sql, type_, days_where, changes_daily, operation,
-        Window.parse(window), newest_per="account" if newest else None, within=Window.parse(within) if within else None,
+        column, "s", "c", (DailyPart("p", inner, "v", None, type_),), Sql.filled(sql), type_,
+        Sql.filled(days_where) if days_where else None, changes_daily, operation, Window.parse(window), newest_per="account" if newest else None, within=Window.parse(within) if within else None,
         since="since" if within else None, **options,
     )  # fmt: skip
 
@@ -168,7 +169,7 @@ def test_a_day_that_says_what_one_operation_says_of_texts(part, op, expected):
     type_ = inner.type_of("string")
     column = Column("c", "c", operation.type_of(type_), "", "", True, False, "allowed", op)
     parts = (DailyPart("p", inner, "account", None, type_),)
-    asked = DailyColumn(column, "s", "c", parts, '"p"', type_, None, inner.ages, operation, Window.parse("5d"))
+    asked = DailyColumn(column, "s", "c", parts, Sql.column("p"), type_, None, inner.ages, operation, Window.parse("5d"))
     [answer] = answer_dailies([asked], facts_of(rows), np.array([day_number(date(2025, 6, 27))]), queries_of(D), ZONE)
     assert told(answer, values_of("string", "x", "y") if operation.type_of(type_) == "string" else values_of("integer")) == [
         expected
@@ -263,6 +264,7 @@ def points(column: DailyColumn, rows: Sequence[Row], as_of: date, moment: int, z
     else:
         first = last - DAY * (column.window.count - 1)
     result = []
+    counts = DAYS_WHERE[column.days_where_sql.duckdb if column.days_where_sql else None]
     for number in range((last - first).days + 1):
         day = first + DAY * number
         if column.every == "month_end" and (day + DAY).day != 1:
@@ -276,8 +278,8 @@ def points(column: DailyColumn, rows: Sequence[Row], as_of: date, moment: int, z
             newest = {row.account: row for row in held if row.account is not None}
             held = [row for row in held if newest.get(row.account) is row]
         part = INNER[column.parts[0].operation.name]([row.value for row in held if row.value is not None])
-        value = SQL[column.value_sql](part, day)
-        result.append((day, value if DAYS_WHERE[column.days_where_sql](value, day) else None))
+        value = SQL[column.value_sql.duckdb](part, day)
+        result.append((day, value if counts(value, day) else None))
     return result
 
 

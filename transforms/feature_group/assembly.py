@@ -15,6 +15,7 @@ from transforms.feature_group.derived import DerivedDraft, make
 from transforms.feature_group.drafts import DailyDraft, Draft, StreamsByKey, WindowDraft
 from transforms.feature_group.library import GroupDraft
 from transforms.feature_group.names import OF_THE_ROW
+from transforms.feature_group.sql import Sql
 from transforms.feature_group.streams import Placed
 
 Library = Mapping[str, GroupDraft]
@@ -93,7 +94,7 @@ class Assembly:
             window=draft.window,
             by_value=draft.value,
         )
-        self.derived[here] = DerivedColumn(column, made.expression.duckdb(), tuple(sorted(made.expression.columns)))
+        self.derived[here] = DerivedColumn(column, Sql.of(made.expression), tuple(sorted(made.expression.columns)))
 
     def _blank_unless(self) -> str | None:
         name, checker = self.draft.group.blank_unless, self.draft.checker

@@ -187,7 +187,7 @@ class DailyColumn:
 
     At each point p with its end t_p: the facts of the clock known at T (both clocks) that hold at t_p; with `within` also those
     only whose `since` (the name of a fact value, a timestamp) lies in that window ending at p; with `newest_per`, of those only
-    the newest of each of its values. `value_sql`: DuckDB SQL over the parts' names and `day` (a date). `days_where_sql`: over
+    the newest of each of its values. `value_sql`: over the parts' names and `day` (a date). `days_where_sql`: over
     `value` and `day`. `changes_daily`: whether what is said may differ between points at which the same facts hold.
     """
 
@@ -195,9 +195,9 @@ class DailyColumn:
     stream: str
     clock: str
     parts: tuple[DailyPart, ...]
-    value_sql: str
+    value_sql: Sql
     value_type: ColumnType
-    days_where_sql: str | None
+    days_where_sql: Sql | None
     changes_daily: bool
     operation: Operation
     window: Window
@@ -225,14 +225,14 @@ class DailyColumn:
 
 @dataclass(frozen=True)
 class DerivedColumn:
-    """A column computed from others: DuckDB SQL over `uses`.
+    """A column computed from others: SQL over `uses`.
 
     These may be any columns of the group, those of `internal` too, and of the row itself: `as_of` (date), `cut_off` (timestamp:
     T) and `has_history` (boolean).
     """
 
     column: Column
-    sql: str
+    sql: Sql
     uses: tuple[str, ...]
 
 

@@ -9,6 +9,7 @@ from conf.specs import ColumnType, Every
 from conf.windows import Window
 from conf.yaml_file import Place
 from transforms.feature_group.compiled import Column, DailyColumn, DailyPart, Stream, WindowColumn
+from transforms.feature_group.sql import Sql
 from transforms.feature_group.streams import Placed, StreamKey
 from transforms.operations import Operation
 
@@ -71,9 +72,9 @@ class DailyDraft:
     column: Column
     place: Place
     parts: tuple[PartDraft, ...]
-    value_sql: str
+    value_sql: Sql
     value_type: ColumnType
-    days_where_sql: str | None
+    days_where_sql: Sql | None
     changes_daily: bool
     operation: Operation
     window: Window

@@ -102,7 +102,7 @@ def _own_meanings(compiled: Compiled, group: CompiledGroup) -> dict[str, str]:
 
     def meaning(name: str) -> str:
         if name not in found and name in derived:
-            sql = _QUOTED.sub(lambda used: f'"{meaning(used[1])}"', derived[name].sql)
+            sql = _QUOTED.sub(lambda used: f'"{meaning(used[1])}"', str(derived[name].sql))
             found[name] = digest([_typed(derived[name].column), sql])
         return found.get(name, name)  # what isn't a column is of the row itself
 
@@ -145,7 +145,8 @@ def _answered(compiled: Compiled, item: WindowColumn | DailyColumn) -> list[obje
     else:
         parts = [[p.name, _operation(p.operation), named[p.value], named.get(p.weight or "")] for p in item.parts]
         within = str(item.within) if item.within else None
-        meaning += [parts, item.value_sql, item.days_where_sql, item.every, within, named.get(item.since or "")]
+        days_where = str(item.days_where_sql) if item.days_where_sql else None
+        meaning += [parts, str(item.value_sql), days_where, item.every, within, named.get(item.since or "")]
     return [*meaning, _rows(compiled, stream, meaning)]
 
 

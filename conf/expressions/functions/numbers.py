@@ -13,7 +13,12 @@ _X = (Parameter("x", NUMERIC),)
 def divide(name: str, args: Sequence[Value]) -> Value:
     numbers = [convert(arg, "number") for arg in args]
     in_spark, in_duckdb = "try_divide({0}, {1})", "({0} / nullif({1}, 0))"
-    return build("number", name, numbers, in_spark, in_duckdb, unbounded=True, also=by_zero(args[1]))
+    return build("number", name, numbers, in_spark, in_duckdb, unbounded=_may_overflow(args), also=by_zero(args[1]))
+
+
+def _may_overflow(args: Sequence[Value]) -> bool:
+    """Whether a quotient may lie past a double: not of whole numbers or money, of which none but 0 is below a cent."""
+    return any(arg.type == "number" for arg in args)
 
 
 def by_zero(divisor: Value) -> str | None:
@@ -29,7 +34,7 @@ def _percentage(args: Sequence[Value], zone: str) -> Value:
     numbers = [convert(arg, "number") for arg in args]
     hundred = "CAST(100 AS DOUBLE)"
     in_spark, in_duckdb = f"({hundred} * try_divide({{0}}, {{1}}))", f"({hundred} * ({{0}} / nullif({{1}}, 0)))"
-    return build("number", "percentage", numbers, in_spark, in_duckdb, unbounded=True, also=by_zero(args[1]))
+    return build("number", "percentage", numbers, in_spark, in_duckdb, unbounded=_may_overflow(args), also=by_zero(args[1]))
 
 
 def _numeric(value: Value) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conf.expressions.functions import numbers
 from conf.specs import Aggregate
 from tests.transforms.feature_group.given import compiled, group, of_nothing, problem, with_feature
 from transforms.operations import OPERATIONS
@@ -81,6 +82,14 @@ def test_what_depends_on_a_mutable_timestamp_lives_on_a_clock_of_its_own():
 def test_a_version_is_the_hash_of_the_meaning(written, instead, same):
     assert written in GROUP
     assert (group(GROUP).version == group(GROUP.replace(written, instead)).version) is same
+
+
+def test_how_an_engine_is_asked_is_no_part_of_the_meaning(monkeypatch):
+    plain = group(GROUP)
+    monkeypatch.setattr(numbers, "_may_overflow", lambda args: True)
+    guarded = group(GROUP)
+    assert guarded.derived[0].sql.duckdb != plain.derived[0].sql.duckdb
+    assert guarded.version == plain.version
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_an_operation_that_is_said_twice_is_one_part():
     feature = '{name: f, value: "if(count() > 0, sum(balance) / count(), 0.0)", op: max}'
     found = daily(feature)
     assert [part.operation.name for part in found.parts] == ["count", "sum"]
-    assert {"part_1", "part_2"} == set(re.findall("part_[0-9]+", found.value_sql))
+    assert {"part_1", "part_2"} == set(re.findall("part_[0-9]+", found.value_sql.duckdb))
 
 
 def test_parts_may_be_weighed_and_days_chosen():
@@ -59,8 +59,8 @@ def test_parts_may_be_weighed_and_days_chosen():
     )
     assert found.parts[0].weight is not None
     assert found.days_where_sql is not None
-    assert '"value"' in found.days_where_sql
-    assert '"day"' in found.days_where_sql
+    assert '"value"' in found.days_where_sql.duckdb
+    assert '"day"' in found.days_where_sql.duckdb
 
 
 def test_within_takes_what_began_in_a_window_of_each_day():
