@@ -1,4 +1,4 @@
-"""Answers queries where the facts are: a task takes a run of buckets and makes the rows of every group and day."""
+"""Answers queries where the facts are: a task takes some buckets and makes the rows of every group and day."""
 
 from __future__ import annotations
 
@@ -59,6 +59,12 @@ class BucketTask:
     def buckets(self) -> int:
         return 1 << next(iter(self.readers.values())).layers[0].bucket_bits
 
+    @cached_property
+    def largest_first(self) -> list[int]:
+        """Its buckets by the bytes of their facts, the most first."""
+        sizes = {bucket: sum(reader.size(bucket) for reader in self.readers.values()) for bucket in range(self.buckets)}
+        return sorted(sizes, key=lambda bucket: (-sizes[bucket], bucket))
+
     def of_group(self, name: str) -> BucketTask:
         """The part of it that asks for one group."""
         [group] = (group for group in self.groups if group.name == name)
@@ -67,13 +73,16 @@ class BucketTask:
 
 
 def tasks_of(task: BucketTask, at_once: int) -> int:
-    """How many tasks answer it, each a run of buckets, so that a day has as many files. `at_once`: of how many together."""
+    """How many tasks answer it, each some buckets, so that a day has as many files. `at_once`: of how many together."""
     return min(task.buckets, 4 * at_once)
 
 
-def buckets_of(task: BucketTask, number: int, tasks: int) -> range:
-    """The buckets that one of the tasks answers."""
-    return range(number * task.buckets // tasks, (number + 1) * task.buckets // tasks)
+def buckets_of(task: BucketTask, number: int, tasks: int) -> list[int]:
+    """The buckets that one of the tasks answers: dealt out, so that tasks are of a size, the largest first.
+
+    After a large one a smaller one finds room in the memory that was freed, where a larger one would need new.
+    """
+    return task.largest_first[number::tasks]
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ def answer_buckets(task: BucketTask, buckets: Iterable[int]) -> Answered:
 
 
 def rows_of_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[str, str, pa.Table]]:
-    """Answer all groups for some buckets: group, day and some of its rows at a time, in order of bucket and entity."""
+    """Answer all groups for some buckets: group, day and some of its rows at a time, of each bucket in order of entity."""
     waiting: dict[str, list[pa.Table]] = {group.name: [] for group in task.groups}
     for bucket in buckets:
         for group, told in _told_of_bucket(task, bucket):

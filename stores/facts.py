@@ -41,9 +41,9 @@ _ROWS_WAITING = 1_000_000  # of all buckets together; some 200 MB
 class Layer:
     """Facts made from the curated versions `curated`; a base holds everything, a later layer what came or changed since.
 
-    `files`: of each bucket. `replaced`: a file with the keys whose facts in earlier layers no longer stand, or None.
-    `recent`: of each bucket once more the facts of some clocks that windows look at which don't begin before `recent_from` (by
-    clock, microseconds since 1970 UTC); see `transforms.recent_facts`.
+    `files`: of each bucket; `sizes`: their bytes together. `replaced`: a file with the keys whose facts in earlier layers no
+    longer stand, or None. `recent`: of each bucket once more the facts of some clocks that windows look at which don't begin
+    before `recent_from` (by clock, microseconds since 1970 UTC); see `transforms.recent_facts`.
     """
 
     number: int
@@ -54,6 +54,7 @@ class Layer:
     replaced: str | None
     recent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     recent_from: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Layer:
@@ -105,7 +106,8 @@ class FactTable:
         else:
             self._write_by_spark(facts, bucket_bits, f"{folder}/facts")
             recent_from = EMPTY
-        files, recent_files = self._files(f"{folder}/facts"), self._files(f"{folder}/recent")
+        files, sizes = self._files(f"{folder}/facts")
+        recent_files, _ = self._files(f"{folder}/recent")
         replaced_path = None
         if replaced is not None:
             replaced_path = f"{folder}/replaced"
@@ -113,7 +115,7 @@ class FactTable:
                 self._write_file(replaced, f"{replaced_path}/part-00000.parquet")
             else:
                 replaced.coalesce(1).write.mode("overwrite").parquet(self.storage.uri(replaced_path))
-        layer = Layer(number, base, bucket_bits, dict(curated), files, replaced_path, recent_files, dict(recent_from))
+        layer = Layer(number, base, bucket_bits, dict(curated), files, replaced_path, recent_files, dict(recent_from), sizes)
         self.storage.write(f"{self.path}/manifests/{number:06d}.json", json.dumps(asdict(layer), indent=1).encode())
         if base:
             self._drop_before(number)
@@ -146,14 +148,16 @@ class FactTable:
         with self.storage.open_output(f"{folder}/part-00000.parquet") as stream:
             write_facts(stream, tables, differ=["at", "known", "valid_from", "key", *self.key_columns[:1]])
 
-    def _files(self, folder: str) -> dict[str, list[str]]:
-        """Of each bucket."""
+    def _files(self, folder: str) -> tuple[dict[str, list[str]], dict[str, int]]:
+        """Of each bucket the files, and their bytes together."""
         files: dict[str, list[str]] = {}
+        sizes: dict[str, int] = {}
         for file in self.storage.list(folder):
             if file.path.endswith(".parquet"):
                 bucket = file.path.split("/bucket=")[1].split("/")[0]
                 files.setdefault(bucket, []).append(file.path)
-        return files
+                sizes[bucket] = sizes.get(bucket, 0) + file.size
+        return files, sizes
 
     def _write_file(self, table: pa.Table, path: str) -> None:
         with self.storage.open_output(path) as stream:
@@ -250,6 +254,10 @@ class BucketReader:
     @property
     def clocks(self) -> list[str]:
         return sorted(self.value_types)
+
+    def size(self, bucket: int) -> int:
+        """How many bytes the facts of a bucket have; 0 where it isn't known."""
+        return sum(layer.sizes.get(str(bucket), 0) for layer in self.layers)
 
     def prepared(
         self, bucket: int, *, needed: Mapping[str, Collection[str]] | None = None, since: Mapping[str, int] = EMPTY

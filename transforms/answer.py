@@ -67,12 +67,19 @@ def answer_groups(
     A group's rows: the queries whose entity is on its spine, by day, and of a day in order.
     """
     for piece in _pieces(queries, groups):
-        spines = _Shared(facts, piece, zone, groups)
-        on_spine = {group.name: spines.any_of(group.spine) for group in groups}
-        some = np.logical_or.reduce(list(on_spine.values()))
-        shared = _Shared(facts, piece.take(some), zone, groups) if not some.all() else spines
-        for group in groups:
-            yield group, _table(group, shared, entities, _Rows.by_day(shared.queries, on_spine[group.name][some]))
+        yield from _told(groups, facts, piece, entities, zone)  # with no more than it held when rows are finished
+
+
+def _told(
+    groups: Sequence[CompiledGroup], facts: FactTables, queries: Queries, entities: pa.Array, zone: str
+) -> list[tuple[CompiledGroup, pa.Table]]:
+    spines = _Shared(facts, queries, zone, groups)
+    on_spine = {group.name: spines.any_of(group.spine) for group in groups}
+    some = np.logical_or.reduce(list(on_spine.values()))
+    shared = _Shared(facts, queries.take(some), zone, groups) if not some.all() else spines
+    return [
+        (group, _table(group, shared, entities, _Rows.by_day(shared.queries, on_spine[group.name][some]))) for group in groups
+    ]
 
 
 def _pieces(queries: Queries, groups: Sequence[CompiledGroup]) -> Iterator[Queries]:

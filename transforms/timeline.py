@@ -28,6 +28,8 @@ from transforms.running import Array, Kept, Running, nothing_for, totals
 
 LADDER_ROOM = 256 * 2**20
 """Bytes that are kept of all windows' reductions, which each window asks for: computed again, it would be once a window."""
+_WORTH_A_COPY = 0.75
+"""What lies before all windows is dropped where at most so much is left; else a copy would cost as much as it spares."""
 
 
 class Timeline:
@@ -52,7 +54,9 @@ class Timeline:
         begins, ends = (_number_before(cut_offs, moments) for moments in (facts.valid_from, facts.valid_until))
         ever = begins < ends
         if since > BEGINNING:
-            ever &= facts.at >= since
+            asked = facts.at >= since
+            if np.count_nonzero(asked) < _WORTH_A_COPY * len(asked):
+                ever &= asked
         if not ever.all():
             which = np.flatnonzero(ever)  # once for all arrays, where each would else count the mask's trues anew
             facts, begins, ends = facts.take(which), begins[which], ends[which]

@@ -1,4 +1,4 @@
-"""What a task hands to its writers of the rows that wait."""
+"""Which buckets a task answers, and what it hands to its writers of the rows that wait."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import pyarrow as pa
 import pytest
 
 from jobs import answer_buckets
+from jobs.answer_buckets import BucketTask, buckets_of, tasks_of
+from stores.facts import BucketReader, Layer
+from stores.storage import open_storage
 
 DAYS = date(2025, 6, 29), date(2025, 6, 30)
 
@@ -37,3 +40,22 @@ def test_rows_go_to_their_days_in_order(finished):
 @pytest.mark.parametrize("days", [DAYS, DAYS[:1]])
 def test_where_nobody_is_on_the_spine_nothing_is_written(finished, days):
     assert finished(days, []) == []
+
+
+def asked(tmp_path, *sizes_of_layers, bits=3):
+    """A task of a stream whose layers say these sizes of their buckets."""
+    layers = tuple(Layer(n, n == 0, bits, {}, {}, None, sizes=sizes) for n, sizes in enumerate(sizes_of_layers))
+    reader = BucketReader(open_storage(str(tmp_path)), layers, {}, ())
+    return BucketTask(open_storage(str(tmp_path)), "UTC", (), {}, {"s": reader})
+
+
+def test_buckets_are_dealt_out_the_largest_first(tmp_path):
+    """What all layers have of a bucket counts: 5 has 30 + 5 bytes, 2 has 34."""
+    task = asked(tmp_path, {"2": 34, "5": 30, "7": 20}, {"5": 5, "0": 1})
+    assert [buckets_of(task, number, 2) for number in range(2)] == [[5, 7, 1, 4], [2, 0, 3, 6]]
+
+
+def test_each_bucket_is_answered_once_where_no_size_is_known(tmp_path):
+    task = asked(tmp_path, {})
+    assert tasks_of(task, 1) == 4
+    assert sorted(bucket for number in range(3) for bucket in buckets_of(task, number, 3)) == list(range(8))

@@ -175,6 +175,9 @@ def _check_layout(path: Way, lake: Lake) -> None:
     layers = [json.loads(lake.storage.read(file.path)) for file in lake.storage.list("facts") if "/manifests/" in file.path]
     assert {layer["bucket_bits"] for layer in layers} == {path.bits}
     assert any(layer["number"] for layer in layers) is path.layered
+    for layer in layers:
+        said = {bucket: sum(lake.storage.stat(file).size for file in files) for bucket, files in layer["files"].items()}
+        assert layer["sizes"] == said
     files = {len(_current(lake, group, DAYS[-1]).files) for group in path.groups}
     assert max(files) <= path.tasks
     assert path.tasks == 1 or max(files) > 1
