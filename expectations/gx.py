@@ -9,15 +9,43 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from types import ModuleType
 from typing import Any
 
 from expectations.rules import Rule, Severity, Suite
 
+_NOT_USED_HERE = ("altair", "scipy.stats")  # for plots and distributions: a third of the time of importing all
+
+
+class _WhenUsed:
+    """Finds these modules so that each is loaded when something of it is used."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name in _NOT_USED_HERE else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+@contextmanager
+def _loaded_when_used() -> Iterator[None]:
+    sys.meta_path.insert(0, _WhenUsed)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_WhenUsed)
+
+
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-with warnings.catch_warnings():
+with warnings.catch_warnings(), _loaded_when_used():
     warnings.simplefilter("ignore")
     import great_expectations
     import great_expectations.expectations  # registers every core expectation

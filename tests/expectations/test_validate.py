@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -270,3 +272,14 @@ def test_great_expectations_is_silent(judged: Judged, capfd: pytest.CaptureFixtu
     )
 
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_great_expectations_draws_with_is_loaded_when_it_is_used():
+    """Seconds of every run were theirs. In a process of its own: here others may have loaded them."""
+    code = (
+        "import sys; import expectations.gx; "
+        "print([type(sys.modules[name]).__name__ for name in ('altair', 'scipy.stats')]); "
+        "import altair, scipy.stats; print(altair.Chart.__name__, scipy.stats.norm.cdf(0.0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['_LazyModule', '_LazyModule']", "Chart 0.5"]
