@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 
 from jobs.labels_file import quarantine_rows
 from stores.facts import BucketReader
+from stores.feature_files import feature_writer
 from stores.lake import QUARANTINE_SCHEMA, write_rows
 from stores.storage import Storage
 from stores.training_sets import TrainingFile, TrainingSetTable, read_labels
-from transforms.answer import FactTables
+from transforms.answer import FactTables, values_read
 from transforms.calendar import midnights_of
-from transforms.fact_arrays import entities_on, facts_of
+from transforms.fact_arrays import Prepared, entities_on, facts_of
+from transforms.feature_group import CompiledGroup
 from transforms.kernel import Queries
 from transforms.labels import distinct
 from transforms.training_rows import Made, TrainingRows, without_history
@@ -95,8 +97,9 @@ def write_buckets(task: LabelTask, number: int, buckets: Sequence[int], quaranti
 
 
 def _rows_of_bucket(task: LabelTask, bucket: int, written: Written, conflicts: list[pa.RecordBatch]) -> Iterator[Made]:
-    prepared = {name: reader.prepared(bucket) for name, reader in task.readers.items()}
-    outcomes = {name: reader.prepared(bucket) for name, reader in task.outcome_readers.items()}
+    rows = task.rows
+    prepared = _prepared(task.readers, bucket, [*rows.groups, rows.history])
+    outcomes = _prepared(task.outcome_readers, bucket, [rows.outcome.group] if rows.outcome else [])
     if task.days:
         entities = entities_on((group.spine[:2] for group in task.rows.groups), prepared)
     elif bucket in task.labels:
@@ -116,6 +119,11 @@ def _rows_of_bucket(task: LabelTask, bucket: int, written: Written, conflicts: l
     if found.conflicts:
         conflicts.append(quarantine_rows(task.name, task.file, found.conflicts))
     yield from task.rows.make(found.labels, facts, outcome_facts, entities)
+
+
+def _prepared(readers: Mapping[str, BucketReader], bucket: int, groups: Sequence[CompiledGroup]) -> Prepared:
+    needed = values_read(groups)
+    return {name: reader.prepared(bucket, needed=needed.get(name, {})) for name, reader in readers.items()}
 
 
 def _spine_labels(task: LabelTask, facts: FactTables, entities: pa.Array) -> Iterator[pa.Table]:
@@ -195,6 +203,6 @@ class _Writer:
             return
         if self._open is None:
             stream = self._stack.enter_context(self.storage.open_output(self.path))
-            self._open = self._stack.enter_context(pq.ParquetWriter(stream, self.schema, compression="zstd"))
+            self._open = self._stack.enter_context(feature_writer(stream, self.schema))
         self._open.write_table(pa.concat_tables(self._waiting))
         self._waiting = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,15 @@ def answer(group: CompiledGroup, facts: FactTables, queries: Queries, entities: 
     `queries` sorted by entity; their codes are positions in `entities`.
     """
     for piece in _pieces(queries, [group]):
-        yield finish(group, _table(group, _Shared(facts, piece, zone, [group]), entities, _Rows(piece)))
+        yield from answer_each_query([group], facts, piece, entities, zone)
+
+
+def answer_each_query(
+    groups: Sequence[CompiledGroup], facts: FactTables, queries: Queries, entities: pa.Array, zone: str
+) -> list[pa.Table]:
+    """The same of several groups, which share what they have in common, each in one piece."""
+    shared, rows = _Shared(facts, queries, zone, groups), _Rows(queries)
+    return [finish(group, _table(group, shared, entities, rows)) for group in groups]
 
 
 def answer_groups(
@@ -113,6 +122,12 @@ class _Rows:
             order = stable_order(place)
             return cls(queries, order if there.all() else order[there[order]])
         return cls(queries, None if there.all() else np.flatnonzero(there))
+
+    @cached_property
+    def event_times(self) -> pa.Array:
+        """Each row's T, as text."""
+        moments, place_of = self.queries.cut_offs
+        return arrow.utc_texts(moments).take(pa.array(place_of))
 
     def of(self, each: NDArray[Any]) -> NDArray[Any]:
         """Of one for each query that of each row."""
@@ -352,10 +367,9 @@ def _empty(item: WindowColumn, rows: int) -> pa.Array:
 def _table(group: CompiledGroup, shared: _Shared, entities: pa.Array, rows: _Rows) -> pa.Table:
     """What is told of each row's query, the columns that it is derived from included."""
     queries = rows.queries
-    moments, place_of = queries.cut_offs
     row: dict[str, pa.Array] = {
         group.entity: entities.take(pa.array(queries.entity)),
-        "event_time": arrow.utc_texts(moments).take(pa.array(place_of)),
+        "event_time": rows.event_times,
         "time_zone": pa.repeat(shared.zone, len(queries)),
         "has_history": pa.array(rows.of(shared.history(group))),
         "as_of": pa.array(queries.as_of, pa.int32()).cast(pa.date32()),

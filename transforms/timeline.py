@@ -29,15 +29,15 @@ from transforms.running import Array, Kept, Running, nothing_for, totals
 LADDER_ROOM = 256 * 2**20
 """Bytes that are kept of all windows' reductions, which each window asks for: computed again, it would be once a window."""
 _WORTH_A_COPY = 0.75
-"""What lies before all windows is dropped where at most so much is left; else a copy would cost as much as it spares."""
+"""Facts that no query sees are dropped where less than this is left; else a copy would cost as much as it spares."""
 
 
 class Timeline:
     """The facts that share a clock (`at`, `from`, `until`), ready to answer queries.
 
     Nearly all facts count at every cut-off that lies after them: these are `settled`, and a window of them is a run of
-    positions. The others (known late, amended, no longer holding at some of the cut-offs) are judged for each query. Facts that
-    count at no cut-off are dropped; so where all queries share one cut-off, all are settled.
+    positions. The others (known late, amended, no longer holding at some of the cut-offs) are judged for each query. Where all
+    queries share one cut-off, facts that don't count there are dropped, so that all are settled.
     """
 
     def __init__(
@@ -50,24 +50,17 @@ class Timeline:
             first, last = queries.entity[0], queries.entity[-1]
             facts = facts.take(slice(np.searchsorted(facts.entity, first), np.searchsorted(facts.entity, last, side="right")))
         cut_offs, _ = queries.cut_offs
-        # As numbers of cut-offs: the first at which a fact is valid, the first at which it isn't any more.
-        begins, ends = (_number_before(cut_offs, moments) for moments in (facts.valid_from, facts.valid_until))
-        ever = begins < ends
-        if since > BEGINNING:
-            asked = facts.at >= since
-            if np.count_nonzero(asked) < _WORTH_A_COPY * len(asked):
-                ever &= asked
-        if not ever.all():
-            which = np.flatnonzero(ever)  # once for all arrays, where each would else count the mask's trues anew
-            facts, begins, ends = facts.take(which), begins[which], ends[which]
+        validity = _Validity.of(facts, cut_offs)
+        kept = validity.ever & (facts.at >= since)
+        if np.count_nonzero(kept) >= _WORTH_A_COPY * len(kept):
+            kept = validity.ever if len(cut_offs) == 1 else np.ones(len(facts), dtype=np.bool_)
+        if not kept.all():
+            which = np.flatnonzero(kept)  # once for all arrays, where each would else count the mask's trues anew
+            facts, validity = facts.take(which), validity.take(which)
         self.facts = facts
-        lasts = ends == len(cut_offs)
-        in_time = begins <= _number_before(cut_offs, facts.at + 1)
-        self._settled = lasts & in_time
-        self._always = lasts & (begins == 0)
+        self._validity = validity
         self._cut_offs = cut_offs
         self._windows = windows
-        self._changes = (facts.entity[~in_time], begins[~in_time]), (facts.entity[~lasts], ends[~lasts])
 
     @cached_property
     def day(self) -> Days:
@@ -108,8 +101,10 @@ class Timeline:
 
         What is known changes at the cut-offs at which a fact is first known late, or known no more.
         """
-        numbers = len(self._cut_offs) + 1
-        changes = np.sort(np.concatenate([entity * numbers + number for entity, number in self._changes]))
+        numbers, entity, validity = len(self._cut_offs) + 1, self.facts.entity, self._validity
+        late, passing = ~validity.in_time, ~validity.lasts
+        changed = (entity[late] * numbers + validity.begins[late], entity[passing] * numbers + validity.ends[passing])
+        changes = np.sort(np.concatenate(changed))
         number = np.searchsorted(self._cut_offs, self.queries.cut_off)
         return np.searchsorted(changes, self.queries.entity * numbers + number, side="right")
 
@@ -130,14 +125,49 @@ class Timeline:
 
     @cached_property
     def _lanes(self) -> tuple[_Lane, _Lane]:
-        return self._split(self._settled)
+        return self._split(self._validity.lasts & self._validity.in_time)
 
     @cached_property
     def _lanes_ahead(self) -> tuple[_Lane, _Lane]:
-        return self._split(self._always)
+        return self._split(self._validity.lasts & (self.facts.valid_from <= self._cut_offs[:1]))
 
     def _split(self, settled: Mask) -> tuple[_Lane, _Lane]:
         return _Lane(self, np.flatnonzero(settled)), _Lane(self, np.flatnonzero(~settled))
+
+
+@dataclass(frozen=True)
+class _Validity:
+    """When facts are valid, among cut-offs.
+
+    `ever`: at any of them. `lasts`: at the last. `in_time`: at the first that lies after the fact. `begins`, `ends`: the numbers
+    of the cut-offs at which a fact first is and no longer is valid; known only of those that don't last or aren't in time.
+    """
+
+    ever: Mask
+    lasts: Mask
+    in_time: Mask
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, facts: Facts, cut_offs: Instants) -> _Validity:
+        """Nearly all facts are known when they happen and stay so: only the others are looked up among the cut-offs."""
+        begins, ends = np.zeros(len(facts), dtype=np.int64), np.zeros(len(facts), dtype=np.int64)
+        if not len(cut_offs):
+            never = np.zeros(len(facts), dtype=np.bool_)
+            return cls(never, never, never, begins, ends)
+        last = cut_offs[-1]
+        lasts, ever, in_time = facts.valid_until > last, facts.valid_from <= last, facts.valid_from <= facts.at + 1
+        others = np.flatnonzero(~(lasts & in_time))
+        if len(others):
+            moments = (facts.valid_from, facts.valid_until, facts.at + 1)
+            first, end, after = (np.searchsorted(cut_offs, some[others]) for some in moments)
+            ever[others], in_time[others] = first < end, first <= after
+            begins[others], ends[others] = first, end
+        return cls(ever, lasts, in_time, begins, ends)
+
+    def take(self, which: Positions) -> _Validity:
+        return _Validity(self.ever[which], self.lasts[which], self.in_time[which], self.begins[which], self.ends[which])
 
 
 class _Lane:
@@ -150,12 +180,13 @@ class _Lane:
         self._at = timeline.facts.at if everything else timeline.facts.at[among]
         entity = timeline.facts.entity if everything else timeline.facts.entity[among]
         self._entity, self._queries = entity, timeline.queries
+        self._last_ends: tuple[Instants, Positions] | None = None
         self.first = np.searchsorted(entity, timeline.queries.entity, side="left")
         self._last = np.searchsorted(entity, timeline.queries.entity, side="right")
 
     def runs(self, start: Instants, end: Instants) -> Runs:
         """Of each query, the facts with `start <= at < end`."""
-        return self._runs(*(first_not_before(self._at, self.first, self._last, moment) for moment in (start, end)))
+        return self._runs(self._first_not_before(start), self._ends(end))
 
     def runs_of_days(self, starts: Instants, ends: Instants, place: Positions) -> Runs:
         """The same where both are those of a few days, which ascend; `place`: which of these each query asks for."""
@@ -163,6 +194,35 @@ class _Lane:
         if len(starts) < 2 or (entities[-1] - entities[0] + 1) * len(starts) > 4 * len(entities):
             return self.runs(starts[place], ends[place])
         return self._runs(*(self._first_not_before_each(moments, place) for moments in (starts, ends)))
+
+    def _ends(self, end: Instants) -> Positions:
+        """As `_first_not_before`, which is asked once for windows that end together, one after another."""
+        if self._last_ends is None or not np.array_equal(self._last_ends[0], end):
+            self._last_ends = end, self._first_not_before(end)
+        return self._last_ends[1]
+
+    def _first_not_before(self, moment: Instants) -> Positions:
+        """Of each query, the first of its facts that isn't before a moment, or the place after its last."""
+        if self._order is None or (len(moment) and (moment == moment[0]).all()):
+            return first_not_before(self._at, self.first, self._last, moment)
+        oldest, span, keys = self._order
+        entity = self._queries.entity - self._entity[0]
+        found: Positions = np.searchsorted(keys, entity * span + np.clip(moment, oldest, oldest + span - 1) - oldest)
+        return found
+
+    @cached_property
+    def _order(self) -> tuple[int, int, NDArray[np.int64]] | None:
+        """Entity and moment of each fact as one number, from the oldest moment on, and how many moments an entity spans.
+
+        None where there are no facts, and where it wouldn't fit.
+        """
+        if not len(self._at):
+            return None
+        oldest, span = int(self._at.min()), int(self._at.max()) - int(self._at.min()) + 2
+        first, last = int(self._entity[0]), int(max(self._entity[-1], self._queries.entity.max(initial=0)))
+        if (last - first + 1) * span >= 2**62:
+            return None
+        return oldest, span, (self._entity - first) * span + (self._at - oldest)
 
     def _first_not_before_each(self, moments: Instants, place: Positions) -> Positions:
         """Facts are counted by entity and by how many of the moments they aren't before: added up, these are positions."""
@@ -243,7 +303,7 @@ class Runs:
         return self.running.extreme(ufunc, values, self.low, self.high)
 
     def _difference(self, running: Array) -> Array:
-        found: Array = running[self.high] - running[self.low]
+        found: Array = running.take(self.high) - running.take(self.low)
         return found
 
     def pairs(self) -> tuple[Positions, Positions]:
@@ -480,13 +540,6 @@ def _at_places(runs: Runs, place: Positions, inside: Mask) -> Positions:
     if len(runs.among) == 0:
         return np.full(len(place), -1)
     return np.where(inside, runs.among[np.clip(place, 0, len(runs.among) - 1)], -1)
-
-
-def _number_before(cut_offs: Instants, moments: Instants) -> NDArray[np.int64]:
-    """How many of the cut-offs, which ascend, lie before each moment."""
-    one = len(cut_offs) == 1
-    before: NDArray[np.int64] = (moments > cut_offs[0]).astype(np.int64) if one else np.searchsorted(cut_offs, moments)
-    return before
 
 
 def first_not_before(at: Instants, first: Positions, last: Positions, moment: Instants) -> Positions:

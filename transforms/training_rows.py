@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from conf.specs import ColumnType
 from conf.training_sets import Grain
 from conf.windows import Window
-from transforms.answer import MAXIMUM_CELLS, FactTables, answer, arrow_type
+from transforms.answer import MAXIMUM_CELLS, FactTables, answer_each_query, arrow_type
 from transforms.arrow import arrow_type as arrow_type_of
 from transforms.calendar import Days, Instants, local_days_of, midnights_of, months_later
 from transforms.feature_group import CompiledGroup
@@ -174,7 +174,7 @@ class TrainingRows:
 
     def on_any_spine(self, queries: Queries, facts: FactTables, entities: pa.Array) -> NDArray[np.bool_]:
         """Whether each query's entity has a row in any of the groups."""
-        history = _answered(self.history, facts, queries, entities, self.zone)
+        [history] = _answered([self.history], facts, queries, entities, self.zone)
         masks = [history[on_spine_name(number)].to_numpy(zero_copy_only=False) for number in range(len(self.groups))]
         found: NDArray[np.bool_] = np.logical_or.reduce(masks)
         return found
@@ -203,15 +203,14 @@ class TrainingRows:
         columns |= {name: labels[name] for name, _ in self.label_columns}
         if self.outcome:
             columns |= self._targets(self.outcome, queries, outcome_facts, entities)
-        history = _answered(self.history, facts, queries, entities, self.zone)
+        history, *features = _answered([self.history, *self.groups], facts, queries, entities, self.zone)
         on_spine: dict[str, NDArray[np.bool_]] = {}
         known = np.zeros(len(labels), dtype=np.bool_)
-        for number, group in enumerate(self.groups):
+        for number, (group, told) in enumerate(zip(self.groups, features, strict=True)):
             there = history[on_spine_name(number)]
             ages = [history[recency_name(number, index)] for index in range(len(group.presence))]
             age = pc.add(pc.min_element_wise(*ages, pa.nulls(len(labels), pa.int64())), pa.array(moments.day - moments.as_of))
             has_history = pc.and_(there, age.is_valid())
-            told = _answered(group, facts, queries, entities, self.zone)
             columns[f"{group.name}__version"] = pa.repeat(group.version, len(labels))
             columns[f"{group.name}__has_history"] = has_history
             columns[f"{group.name}__age_days"] = pc.if_else(has_history, age, None)
@@ -226,15 +225,16 @@ class TrainingRows:
         """What happened from T to the end of the period, as it is known today."""
         last = outcome.last_days(queries.as_of)
         ends = Queries(queries.entity, last, midnights_of(last + 1, self.zone), "day", queries.cut_off)
-        told = _answered(outcome.group, facts, ends, entities, self.zone)
+        [told] = _answered([outcome.group], facts, ends, entities, self.zone)
         return {column.name: told[column.name] for column in outcome.group.columns}
 
 
-def _answered(group: CompiledGroup, facts: FactTables, queries: Queries, entities: pa.Array, zone: str) -> Mapping[str, pa.Array]:
-    """The group's columns, one value a query."""
-    parts = list(answer(group, facts, queries, entities, zone))
-    whole = pa.concat_tables(parts)
-    return {name: whole[name].combine_chunks() for name in whole.column_names}
+def _answered(
+    groups: Sequence[CompiledGroup], facts: FactTables, queries: Queries, entities: pa.Array, zone: str
+) -> list[Mapping[str, pa.Array]]:
+    """Each group's columns, one value a query."""
+    tables = answer_each_query(groups, facts, queries, entities, zone)
+    return [{name: table[name].combine_chunks() for name in table.column_names} for table in tables]
 
 
 def _cast(column: Any, type_: pa.DataType) -> pa.Array:
