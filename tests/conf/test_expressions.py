@@ -206,7 +206,7 @@ def test_the_zone_is_part_of_the_meaning_where_it_matters(text):
         ("7 / 2", 3.5),
         ("9223372036854775807 / 1", 2.0**63),
         ("1e300 / 1e-300", None),  # past a double
-        ("cast('1e300' as number) / cast('0.01' as money) / cast('1e-10' as number)", None),
+        ("cast('1e308' as number) / cast('0.01' as money)", None),
         ("percentage(1e300, 1e-10)", None),
         ("-7 % 3", -1),
         ("ratio(1, 0)", None),

@@ -36,7 +36,6 @@ def _files(*names: str) -> Tests:
 _ROWS, _SPANS, _FACTS, _JOINS = (f"transforms/fact_sql/{name}.py" for name in ("rows", "spans", "facts", "joins"))
 _CALENDAR, _TIMELINE, _DAILY, _STRETCHES = (f"transforms/{name}.py" for name in ("calendar", "timeline", "daily", "stretches"))
 
-_BOTH = "for moments in (facts.valid_from, facts.valid_until)"
 
 MUTANTS = (
     # ---- what is known, and what has happened
@@ -47,13 +46,15 @@ MUTANTS = (
     Mutant("of a day's end what happened before it", _ROWS, 'NEVER_YET if always else f"{event} + 1"', 'NEVER_YET if always else f"{event}"', _cases("19_")),
     Mutant("a mutable timestamp has passed when it is before T", _SPANS, 'dialect.list(*(f"{moment} + 1" for moment in passed.values()))', 'dialect.list(*(f"{moment}" for moment in passed.values()))', _cases("07_")),
     Mutant("and not when it is T", _SPANS, 'f"{passed[name]} < {OPENS}"', 'f"{passed[name]} <= {OPENS}"', _cases("07_")),
-    Mutant("valid from T on (one cut-off)", _TIMELINE, _BOTH, _BOTH.replace("(facts.valid_from,", "(facts.valid_from + 1,"), _cases("01_", "05_")),
-    Mutant("valid until T, exclusive (one cut-off)", _TIMELINE, _BOTH, _BOTH.replace("facts.valid_until)", "facts.valid_until + (facts.valid_until < 2**62))"), _cases("06_", "12_")),
+    Mutant("valid from T on (one cut-off)", _TIMELINE, "facts.valid_from <= last,", "facts.valid_from < last,", _cases("01_", "05_")),
+    Mutant("valid until T, exclusive (one cut-off)", _TIMELINE, "facts.valid_until > last,", "facts.valid_until >= last,", _cases("06_", "12_")),
     Mutant("valid from T on (many cut-offs)", _TIMELINE, "self.facts.valid_from[positions] <= cut_off", "self.facts.valid_from[positions] < cut_off", _files("transforms/test_judged_facts")),
     Mutant("valid until T, exclusive (many cut-offs)", _TIMELINE, "cut_off < self.facts.valid_until[positions]", "cut_off <= self.facts.valid_until[positions]", _files("transforms/test_judged_facts")),
     # ---- windows
     Mutant("a window holds its start and not its end", _TIMELINE, "np.cumsum(at < moment[0])", "np.cumsum(at <= moment[0])", _cases("02_")),
-    Mutant("the same where cut-offs differ", _TIMELINE, "at[np.minimum(middle, len(at) - 1)] < moment", "at[np.minimum(middle, len(at) - 1)] <= moment", _files("transforms/test_timeline")),
+    Mutant("the same where cut-offs differ", _TIMELINE, "oldest + span - 1) - oldest)", 'oldest + span - 1) - oldest, side="right")', _files("transforms/test_timeline")),
+    Mutant("and where moments lie too far apart for one number", _TIMELINE, "at[np.minimum(middle, len(at) - 1)] < moment", "at[np.minimum(middle, len(at) - 1)] <= moment", _files("transforms/test_timeline")),
+    Mutant("a fact that is known late is looked up by when it is known", _TIMELINE, "first < end, first <= after", "first < end, first <= after + 1", _files("transforms/test_timeline", "transforms/test_judged_facts", "transforms/test_many_cut_offs")),
     Mutant("the same of windows of many days", _TIMELINE, 'np.searchsorted(moments, self._at, side="right")', 'np.searchsorted(moments, self._at, side="left")', _files("transforms/test_timeline", "transforms/test_engine")),
     Mutant("W days begin with the midnight of D - W + 1", _CALENDAR, "return after - window.count, after", "return after - window.count + 1, after", _cases("02_")),
     Mutant("and no day earlier", _CALENDAR, "return after - window.count, after", "return after - window.count - 1, after", _cases("02_")),
@@ -61,7 +62,7 @@ MUTANTS = (
     Mutant("a window ahead ends with the W days after D", _CALENDAR, "midnights_of(as_of + window.count + 1, zone)", "midnights_of(as_of + window.count, zone)", _cases("13_")),
     Mutant("days at which a window holds other facts are answered apart", _TIMELINE, "for edge in (self.first, self.low, self.high)", "for edge in (self.first, self.low)", _files("transforms/test_timeline")),
     Mutant("and those at which something else is known", _TIMELINE, "            differs[1:] |= np.diff(knowledge()) != 0\n", "", _files("transforms/test_timeline")),
-    Mutant("a fact ahead is known at T, not when its time comes", _TIMELINE, "self._always = lasts & (begins == 0)", "self._always = lasts & in_time", _files("transforms/test_timeline", "transforms/test_many_cut_offs")),
+    Mutant("a fact ahead is known at T, not when its time comes", _TIMELINE, "self._validity.lasts & (self.facts.valid_from <= self._cut_offs[:1])", "self._validity.lasts & self._validity.in_time", _files("transforms/test_timeline", "transforms/test_many_cut_offs")),
     Mutant("a lagged window ends n days before T", _CALENDAR, "days = as_of - lag\n", "days = as_of - lag + (lag > 0)\n", _cases("04_")),
     Mutant("a month to date begins with the first of D's month", _CALENDAR, "return months_later(days, 0), after", "return months_later(days + 1, 0), after", _cases("03_")),
     Mutant("a month that ends at T is one of the full ones", _CALENDAR, "months_later(days + (over if lag == 0 else True), 0)", "months_later(days, 0)", _cases("03_")),

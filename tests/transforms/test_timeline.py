@@ -53,6 +53,15 @@ def test_a_query_of_grain_event_ends_at_its_own_moment():
     assert ask("recency", facts_of(*rows), "life", queries=queries) == [0, 0]
 
 
+def test_moments_too_far_apart_to_be_one_number_with_the_entity():
+    """The first fact lies some 80,000 years back; windows of many moments hold their start and not their end all the same."""
+    noon = T - DAY // 2
+    queries = Queries(np.array([0, 0, 1]), np.array([day_number(D)] * 3), np.array([noon, noon + 1, noon + 2]), "event")
+    rows = ((0, 3e7, 32), (0, 1.001, 2), (0, 1, 4), (0, 0.5, 8), (0, 0.25, 16), (1, 3e7, 1), (1, 0.75, 2))
+    assert ask("sum", facts_of(*rows), "1d", queries=queries) == [4, 4 + 8, 2]
+    assert ask("sum", facts_of(*rows), "life", queries=queries) == [32 + 2 + 4, 32 + 2 + 4 + 8, 1 + 2]
+
+
 def test_a_window_since_begins_with_each_query():
     """Its start is in, T is out; two queries of one entity each have a start of their own, and it goes with them."""
     queries = Queries(np.array([0, 0]), np.array([day_number(D)] * 2), np.array([T, T]), since=np.array([T - 3 * DAY, T - DAY]))
