@@ -16,12 +16,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
 from expectations.rules import Rule, Severity, Suite
 
 _NOT_USED_HERE = ("altair", "scipy.stats")  # for plots and distributions: a third of the time of importing all
+
+
+_ONE_AT_A_TIME = Lock()
+"""Two threads that load a module when it is used may each find it half loaded."""
 
 
 class _WhenUsed:
@@ -72,7 +77,8 @@ def evaluate(suite: Suite, metric_of: MetricOf, *, run_id: str, asset: str, as_o
     Each expectation's `meta` names our rule and its severity. `asset` and `as_of` say which table was judged, `now` when.
     """
     engine = SparkDFExecutionEngine(spark=_NoSession(), persist=False)
-    results = [_judge(rule, metric_of, engine) for rule in suite.rules]
+    with _ONE_AT_A_TIME:
+        results = [_judge(rule, metric_of, engine) for rule in suite.rules]
     statistics = calc_validation_statistics(results)
     whole = ExpectationSuiteValidationResult(
         success=statistics.success,

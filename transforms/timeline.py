@@ -206,7 +206,7 @@ class _Lane:
         if self._order is None or (len(moment) and (moment == moment[0]).all()):
             return first_not_before(self._at, self.first, self._last, moment)
         oldest, span, keys = self._order
-        entity = self._queries.entity - self._entity[0]
+        entity = self._queries.entity - self._queries.entity[0]
         found: Positions = np.searchsorted(keys, entity * span + np.clip(moment, oldest, oldest + span - 1) - oldest)
         return found
 
@@ -214,12 +214,12 @@ class _Lane:
     def _order(self) -> tuple[int, int, NDArray[np.int64]] | None:
         """Entity and moment of each fact as one number, from the oldest moment on, and how many moments an entity spans.
 
-        None where there are no facts, and where it wouldn't fit.
+        None where there are no facts or queries, and where it wouldn't fit.
         """
-        if not len(self._at):
+        if not (len(self._at) and len(self._queries)):
             return None
         oldest, span = int(self._at.min()), int(self._at.max()) - int(self._at.min()) + 2
-        first, last = int(self._entity[0]), int(max(self._entity[-1], self._queries.entity.max(initial=0)))
+        first, last = int(self._queries.entity[0]), int(self._queries.entity[-1])  # no fact is of an entity outside
         if (last - first + 1) * span >= 2**62:
             return None
         return oldest, span, (self._entity - first) * span + (self._at - oldest)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from conf.specs import ColumnType
 from conf.training_sets import Grain
 from conf.windows import Window
-from transforms.answer import MAXIMUM_CELLS, FactTables, answer_each_query, arrow_type
+from transforms.answer import MAXIMUM_CELLS, FactTables, answer, answer_each_query, arrow_type
 from transforms.arrow import arrow_type as arrow_type_of
 from transforms.calendar import Days, Instants, local_days_of, midnights_of, months_later
 from transforms.feature_group import CompiledGroup
@@ -174,8 +174,8 @@ class TrainingRows:
 
     def on_any_spine(self, queries: Queries, facts: FactTables, entities: pa.Array) -> NDArray[np.bool_]:
         """Whether each query's entity has a row in any of the groups."""
-        [history] = _answered([self.history], facts, queries, entities, self.zone)
-        masks = [history[on_spine_name(number)].to_numpy(zero_copy_only=False) for number in range(len(self.groups))]
+        history = pa.concat_tables(answer(self.history, facts, queries, entities, self.zone))
+        masks = [history[on_spine_name(number)].to_numpy() for number in range(len(self.groups))]
         found: NDArray[np.bool_] = np.logical_or.reduce(masks)
         return found
 

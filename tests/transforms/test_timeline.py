@@ -62,6 +62,19 @@ def test_moments_too_far_apart_to_be_one_number_with_the_entity():
     assert ask("sum", facts_of(*rows), "life", queries=queries) == [32 + 2 + 4, 32 + 2 + 4 + 8, 1 + 2]
 
 
+def test_a_query_far_before_the_first_fact_sees_none_of_it():
+    """What has facts may lie tens of thousands of entities on: its facts are nobody else's, whatever entity and moment make."""
+    last = 60_000
+    entities = np.array([0, 1, 100, last, last])
+    moments = T - np.array([3, 2, 1, 1, 0]) * (DAY // 4)
+    queries = Queries(entities, np.array([day_number(D)] * 5), moments, "event")
+    rows = ((last, 7_000, 1), (last, 3_500, 2), (last, 0.1, 4))
+    assert ask("sum", facts_of(*rows), "life", queries=queries) == [0, 0, 0, 3, 7]
+    assert ask("count", facts_of(*rows), "30d", queries=queries) == [0, 0, 0, 0, 1]
+    earlier = Timeline(facts_of(*rows), queries, ZONE).select(Window.parse("30d")).earlier
+    assert earlier.everything.counts.tolist() == [0, 0, 0, 2, 2]
+
+
 def test_a_window_since_begins_with_each_query():
     """Its start is in, T is out; two queries of one entity each have a start of their own, and it goes with them."""
     queries = Queries(np.array([0, 0]), np.array([day_number(D)] * 2), np.array([T, T]), since=np.array([T - 3 * DAY, T - DAY]))

@@ -17,19 +17,24 @@ OF_THE_ROW: Mapping[str, ColumnType] = {"as_of": "date", "cut_off": "timestamp",
 
 @dataclass(frozen=True)
 class Names:
-    """`take` one for each column of a group."""
+    """`take` one for each column of a group. `taken`: by their lower case."""
 
     checker: Checker
-    taken: dict[str, Place] = field(default_factory=dict)
+    taken: dict[str, str] = field(default_factory=dict)
 
     def take(self, place: Place, feature: str, *, part: str | None = None, window: Window | None = None, lag: int = 0) -> str:
-        """The column's name. Raises DefinitionError for one that SageMaker refuses, or that is taken."""
+        """The column's name. Raises DefinitionError for one that SageMaker refuses, or that is taken, case aside."""
         spot = (*place, "name")
         try:
             name = column_name(feature, by_value=part, window=window, lag_days=lag)
         except ValueError as problem:
             raise self.checker.problem(spot, str(problem)) from problem
-        if name in self.taken or name in (self.checker.group.record_identifier, *SNAPSHOT_COLUMNS, *OF_THE_ROW):
+        of_the_row = {one.lower(): one for one in (self.checker.group.record_identifier, *SNAPSHOT_COLUMNS, *OF_THE_ROW)}
+        alike = self.taken.get(name.lower()) or of_the_row.get(name.lower())
+        if alike == name:
             raise self.checker.problem(spot, f"column '{name}' is there already; choose another name")
-        self.taken[name] = place
+        if alike:
+            told = f"column '{name}' is '{alike}' but for upper and lower case, which SQL engines don't tell apart"
+            raise self.checker.problem(spot, f"{told}; choose another name")
+        self.taken[name.lower()] = name
         return name

@@ -106,6 +106,8 @@ def test_how_an_engine_is_asked_is_no_part_of_the_meaning(monkeypatch):
          " api_invocation_time, day, hour, is_deleted, month, temp_event_time_col, write_time, year"),
         ("name: amount_sum", f"name: {'a' * 61}", f"g.yaml:9: '{'a' * 61}_30d' has 65 characters; SageMaker allows 64"),
         ("name: active_count", "name: plan_count_7d", "g.yaml:11: column 'plan_count_7d' is there already; choose another name"),
+        ("name: active_count", "name: Plan_Count_7d", "g.yaml:11: column 'Plan_Count_7d' is 'plan_count_7d' but for upper and lower case,"
+         " which SQL engines don't tell apart; choose another name"),
         ("name: active_count", "name: event_time", "g.yaml:11: column 'event_time' is there already; choose another name"),
         ("{size:", "{provider:", "g.yaml:6: 'provider' is a column of 'bnpl_plans' already; choose another name"),
         ("- source: bnpl_plans", "- source: statements", "g.yaml:5: 'statements' has no column 'customer_id' to give the customer_id; name"
