@@ -95,7 +95,7 @@ def _midnight_of_number(number: int, zone: str) -> int:
     try:
         return midnight(EPOCH + timedelta(days=number), zone)
     except OverflowError:
-        return number * _MICROSECONDS_A_DAY
+        return min(max(number * _MICROSECONDS_A_DAY, int(BEGINNING)), int(FOREVER))
 
 
 def window_bounds(

@@ -99,3 +99,10 @@ def test_a_day_is_complete_when_its_cut_off_and_the_grace_have_passed():
     day = lambda now: calendar.last_complete_day(now, "Asia/Kuala_Lumpur", timedelta(hours=2))  # noqa: E731
     assert day(ends + timedelta(hours=2)) == date(2025, 6, 1)
     assert day(ends + timedelta(hours=2) - timedelta(microseconds=1)) == date(2025, 5, 31)
+
+
+def test_the_first_and_the_last_instant_have_a_day():
+    """As a writer's `never` may be; 292,277 years from 1970."""
+    first, last = calendar.local_days_of(np.array([calendar.BEGINNING, calendar.FOREVER]), "Asia/Kuala_Lumpur").tolist()
+    assert abs(first + 106_751_992) <= 1
+    assert abs(last - 106_751_991) <= 1
