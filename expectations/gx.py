@@ -23,8 +23,6 @@ from typing import Any
 from expectations.rules import Rule, Severity, Suite
 
 _NOT_USED_HERE = ("altair", "scipy.stats")  # for plots and distributions: a third of the time of importing all
-
-
 _ONE_AT_A_TIME = Lock()
 """Two threads that load a module when it is used may each find it half loaded."""
 

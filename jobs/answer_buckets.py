@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from stores.facts import BucketReader
+from stores.facts import BucketReader, prepared_of
 from stores.snapshots import DayWriter, Kind, SnapshotFile
 from stores.storage import Storage
 from transforms.answer import MAXIMUM_CELLS, answer_groups, finish, queries_of, reach, snapshot_schema, values_read
@@ -160,10 +160,7 @@ def _finished(task: BucketTask, group: CompiledGroup, told: Sequence[pa.Table]) 
 
 
 def _told_of_bucket(task: BucketTask, bucket: int) -> Iterator[tuple[CompiledGroup, pa.Table]]:
-    prepared = {
-        name: reader.prepared(bucket, needed=task.needed.get(name, {}), since=task.since.get(name, {}))
-        for name, reader in task.readers.items()
-    }
+    prepared = prepared_of(task.readers, bucket, needed=task.needed, since=task.since)
     entities = entities_on((group.spine[:2] for group in task.groups), prepared)
     facts = facts_of(prepared, entities)
     del prepared

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.labels_file import quarantine_rows
-from stores.facts import BucketReader
+from stores.facts import BucketReader, prepared_of
 from stores.feature_files import feature_writer
 from stores.lake import QUARANTINE_SCHEMA, write_rows
 from stores.storage import Storage
 from stores.training_sets import TrainingFile, TrainingSetTable, read_labels
 from transforms.answer import FactTables, values_read
 from transforms.calendar import midnights_of
-from transforms.fact_arrays import Prepared, entities_on, facts_of
-from transforms.feature_group import CompiledGroup
+from transforms.fact_arrays import entities_on, facts_of
 from transforms.kernel import Queries
 from transforms.labels import distinct
 from transforms.training_rows import Made, TrainingRows, without_history
@@ -48,6 +48,16 @@ class LabelTask:
     days: tuple[int, ...] = ()
     file: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def needed(self) -> Mapping[str, Mapping[str, Collection[str]]]:
+        """By stream and clock the values that are read."""
+        return values_read([*self.rows.groups, self.rows.history])
+
+    @cached_property
+    def outcome_needed(self) -> Mapping[str, Mapping[str, Collection[str]]]:
+        """The same of the target."""
+        return values_read([self.rows.outcome.group] if self.rows.outcome else [])
 
 
 @dataclass
@@ -97,9 +107,8 @@ def write_buckets(task: LabelTask, number: int, buckets: Sequence[int], quaranti
 
 
 def _rows_of_bucket(task: LabelTask, bucket: int, written: Written, conflicts: list[pa.RecordBatch]) -> Iterator[Made]:
-    rows = task.rows
-    prepared = _prepared(task.readers, bucket, [*rows.groups, rows.history])
-    outcomes = _prepared(task.outcome_readers, bucket, [rows.outcome.group] if rows.outcome else [])
+    prepared = prepared_of(task.readers, bucket, needed=task.needed)
+    outcomes = prepared_of(task.outcome_readers, bucket, needed=task.outcome_needed)
     if task.days:
         entities = entities_on((group.spine[:2] for group in task.rows.groups), prepared)
     elif bucket in task.labels:
@@ -119,11 +128,6 @@ def _rows_of_bucket(task: LabelTask, bucket: int, written: Written, conflicts: l
     if found.conflicts:
         conflicts.append(quarantine_rows(task.name, task.file, found.conflicts))
     yield from task.rows.make(found.labels, facts, outcome_facts, entities)
-
-
-def _prepared(readers: Mapping[str, BucketReader], bucket: int, groups: Sequence[CompiledGroup]) -> Prepared:
-    needed = values_read(groups)
-    return {name: reader.prepared(bucket, needed=needed.get(name, {})) for name, reader in readers.items()}
 
 
 def _spine_labels(task: LabelTask, facts: FactTables, entities: pa.Array) -> Iterator[pa.Table]:

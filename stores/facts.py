@@ -336,6 +336,19 @@ class BucketReader:
         return pa.chunked_array(keys, pa.int64()).combine_chunks()
 
 
+def prepared_of(
+    readers: Mapping[str, BucketReader],
+    bucket: int,
+    *,
+    needed: Mapping[str, Mapping[str, Collection[str]]],
+    since: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+) -> dict[str, PreparedRows | None]:
+    """By stream the facts of a bucket, with the values that are needed, by stream and clock; `since` likewise."""
+    return {
+        name: reader.prepared(bucket, needed=needed.get(name, {}), since=since.get(name, {})) for name, reader in readers.items()
+    }
+
+
 def _texts(types: ValueTypes) -> list[str]:
     """The columns that are places in a dictionary wherever facts are moved or read, for half the time."""
     values = {name for some in types.values() for name, type_ in some.items() if type_ == "string"}

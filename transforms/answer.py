@@ -76,12 +76,13 @@ def answer_groups(
     A group's rows: the queries whose entity is on its spine, by day, and of a day in order.
     """
     for piece in _pieces(queries, groups):
-        yield from _told(groups, facts, piece, entities, zone)  # with no more than it held when rows are finished
+        yield from _of_those_on_spine(groups, facts, piece, entities, zone)
 
 
-def _told(
+def _of_those_on_spine(
     groups: Sequence[CompiledGroup], facts: FactTables, queries: Queries, entities: pa.Array, zone: str
 ) -> list[tuple[CompiledGroup, pa.Table]]:
+    """Each group's table, all made when it returns: what they share is gone before their rows are finished."""
     spines = _Shared(facts, queries, zone, groups)
     on_spine = {group.name: spines.any_of(group.spine) for group in groups}
     some = np.logical_or.reduce(list(on_spine.values()))

@@ -36,7 +36,6 @@ def _files(*names: str) -> Tests:
 _ROWS, _SPANS, _FACTS, _JOINS = (f"transforms/fact_sql/{name}.py" for name in ("rows", "spans", "facts", "joins"))
 _CALENDAR, _TIMELINE, _DAILY, _STRETCHES = (f"transforms/{name}.py" for name in ("calendar", "timeline", "daily", "stretches"))
 
-
 MUTANTS = (
     # ---- what is known, and what has happened
     Mutant("an event counts when it happened before T", _ROWS, 'f"greatest({event} + 1, {noticed})"', 'f"greatest({event}, {noticed})"', _cases("11_", "12_")),

@@ -74,7 +74,8 @@ def column_of(
     changes_daily = inner.ages or "day" in sql or "day" in (days_where or "")
     return DailyColumn(
         column, "s", "c", (DailyPart("p", inner, "v", None, type_),), Sql.filled(sql), type_,
-        Sql.filled(days_where) if days_where else None, changes_daily, operation, Window.parse(window), newest_per="account" if newest else None, within=Window.parse(within) if within else None,
+        Sql.filled(days_where) if days_where else None, changes_daily, operation,
+        Window.parse(window), newest_per="account" if newest else None, within=Window.parse(within) if within else None,
         since="since" if within else None, **options,
     )  # fmt: skip
 

@@ -17,10 +17,14 @@ OF_THE_ROW: Mapping[str, ColumnType] = {"as_of": "date", "cut_off": "timestamp",
 
 @dataclass(frozen=True)
 class Names:
-    """`take` one for each column of a group. `taken`: by their lower case."""
+    """`take` one for each column of a group. `taken`: by their lower case, those that every row has among them."""
 
     checker: Checker
     taken: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        of_every_row = (self.checker.group.record_identifier, *SNAPSHOT_COLUMNS, *OF_THE_ROW)
+        self.taken.update((name.lower(), name) for name in of_every_row)
 
     def take(self, place: Place, feature: str, *, part: str | None = None, window: Window | None = None, lag: int = 0) -> str:
         """The column's name. Raises DefinitionError for one that SageMaker refuses, or that is taken, case aside."""
@@ -29,8 +33,7 @@ class Names:
             name = column_name(feature, by_value=part, window=window, lag_days=lag)
         except ValueError as problem:
             raise self.checker.problem(spot, str(problem)) from problem
-        of_the_row = {one.lower(): one for one in (self.checker.group.record_identifier, *SNAPSHOT_COLUMNS, *OF_THE_ROW)}
-        alike = self.taken.get(name.lower()) or of_the_row.get(name.lower())
+        alike = self.taken.get(name.lower())
         if alike == name:
             raise self.checker.problem(spot, f"column '{name}' is there already; choose another name")
         if alike:
