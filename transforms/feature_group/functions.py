@@ -7,10 +7,11 @@ import re
 from importlib.util import find_spec
 
 from conf.errors import did_you_mean
-from conf.naming import SNAPSHOT_COLUMNS, check_name
+from conf.naming import check_name
 from conf.yaml_file import Place
 from transforms.feature_group.checker import Checker
 from transforms.feature_group.compiled import Column, CompiledFunctionGroup, digest
+from transforms.feature_group.names import Names
 from transforms.feature_group.tables import source_meaning
 
 _PLACE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
@@ -28,15 +29,14 @@ def compile_function(checker: Checker) -> CompiledFunctionGroup:
         raise checker.problem(place, f"'{group.function}' is not a function; write package.module:name")
     module, function = match[1], match[2]
     code = _code(checker, place, module, function)
-    columns = []
+    columns, names = [], Names(checker)
     for name, spec in group.columns.items():
         spot = ("columns", name)
         try:
             check_name(name)
         except ValueError as problem:
             raise checker.problem(spot, str(problem)) from problem
-        if name in (group.record_identifier, *SNAPSHOT_COLUMNS):
-            raise checker.problem(spot, f"column '{name}' is there already; choose another name")
+        names.take_as_written(spot, name)
         words = spec.description or name.replace("_", " ")
         online = spec.online and group.online
         columns.append(Column(name, name, spec.type, words, spec.null_when, online, False, spec.scoring))

@@ -17,7 +17,7 @@ OF_THE_ROW: Mapping[str, ColumnType] = {"as_of": "date", "cut_off": "timestamp",
 
 @dataclass(frozen=True)
 class Names:
-    """`take` one for each column of a group. `taken`: by their lower case, those that every row has among them."""
+    """Take one for each column of a group. `taken`: by their lower case, those that every row has among them."""
 
     checker: Checker
     taken: dict[str, str] = field(default_factory=dict)
@@ -33,6 +33,10 @@ class Names:
             name = column_name(feature, by_value=part, window=window, lag_days=lag)
         except ValueError as problem:
             raise self.checker.problem(spot, str(problem)) from problem
+        return self.take_as_written(spot, name)
+
+    def take_as_written(self, spot: Place, name: str) -> str:
+        """A column's whole name, which is known to be one. Raises DefinitionError where it is taken, case aside."""
         alike = self.taken.get(name.lower())
         if alike == name:
             raise self.checker.problem(spot, f"column '{name}' is there already; choose another name")

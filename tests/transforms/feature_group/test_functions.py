@@ -114,6 +114,12 @@ def test_the_version_is_what_is_read_and_given(written, instead, same):
         ("community_size: integer", "is_deleted: integer", "g.yaml:7: 'is_deleted' is reserved by the Feature Store; reserved:"
          " api_invocation_time, day, hour, is_deleted, month, temp_event_time_col, write_time, year"),
         ("community_size: integer", "customer_id: string", "g.yaml:7: column 'customer_id' is there already; choose another name"),
+        (
+            "community_size: integer",
+            "Customer_ID: string",
+            "g.yaml:7: column 'Customer_ID' is 'customer_id' but for upper and lower case, which SQL engines don't tell apart; "
+            "choose another name",
+        ),
         ("community_size: integer", "community_size: int", "g.yaml:7: 'int' is not one of 'string', 'integer', 'number', 'money', 'boolean', 'date'"
          " or 'timestamp'"),
         ("reads: {sources: [transactions], groups: [h]}\n", "", "g.yaml:1: a group with a `function` needs `reads`: the sources and groups that the"
