@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _COMMIT_FILE = re.compile(r"([0-9]{20})(?:\.json|\.checkpoint(?:\..*)?\.parquet)")
 _METADATA_KEY = "etr_curate"
+_ZSTD_WRITER = partial(pq.ParquetWriter, compression="zstd")
 
 QUARANTINE_SCHEMA = pa.schema(
     [
@@ -377,14 +379,20 @@ class Lake:
         return write_rows(self.storage, self.quarantine_path(run_id, what), rows, QUARANTINE_SCHEMA)
 
 
-def write_rows(storage: Storage, path: str, rows: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
-    """Stream batches to one zstd Parquet file and return the number of rows; no file when there are none."""
+def write_rows(
+    storage: Storage,
+    path: str,
+    rows: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    writer_of: Callable[[Any, pa.Schema], pq.ParquetWriter] = _ZSTD_WRITER,
+) -> int:
+    """Stream batches, a row group each, to one Parquet file and return the number of rows; no file when there are none."""
     batches = (batch for batch in rows if batch.num_rows)
     first = next(batches, None)
     if first is None:
         return 0
     count = 0
-    with storage.open_output(path) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+    with storage.open_output(path) as stream, writer_of(stream, schema) as writer:
         for batch in chain([first], batches):
             writer.write_batch(batch.select(schema.names).cast(schema))
             count += batch.num_rows

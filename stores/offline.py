@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conf.errors import PublishError
+from stores.feature_files import offline_writer
 from stores.lake import write_rows
 from stores.protocols import FeatureType
 from stores.records import event_time_text
@@ -152,7 +155,7 @@ def write_part(day: OfflineDay, number: int) -> OfflineFile:
     Raises: PublishError where a row is of another event time, or a column can't become its feature.
     """
     path = day.path(number)
-    rows = write_rows(day.table, path, rows_of_part(day, number), day.schema)
+    rows = write_rows(day.table, path, rows_of_part(day, number), day.schema, offline_writer)
     stored = day.table.stat(path) if rows else None
     return OfflineFile(path, rows, stored.size if stored else 0)
 
@@ -217,17 +220,14 @@ def _read_piece(storage: Storage, piece: Piece, columns: Sequence[str]) -> Itera
         missing = [name for name in columns if name not in file.schema_arrow.names]
         if missing:
             raise PublishError(f"{storage.uri(piece.path)}: no column '{missing[0]}'; compute the day anew, then publish it")
-        first = 0
-        for number in range(file.num_row_groups):
-            rows = file.metadata.row_group(number).num_rows
-            at, first = first, first + rows
-            if at >= piece.stop or first <= piece.start:
-                continue
-            for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[number], columns=list(columns)):
-                start, stop = max(piece.start - at, 0), min(piece.stop - at, len(batch))
-                if start < stop:
-                    yield batch.slice(start, stop - start).select(list(columns))
-                at += len(batch)
+        starts = [0, *accumulate(file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))]
+        groups = range(bisect_right(starts, piece.start) - 1, bisect_left(starts, piece.stop))
+        at = starts[groups.start]
+        for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=list(groups), columns=list(columns)):
+            start, stop = max(piece.start - at, 0), min(piece.stop - at, len(batch))
+            if start < stop:
+                yield batch.slice(start, stop - start).select(list(columns))
+            at += len(batch)
 
 
 def _sixteen_alphanumerics(text: str) -> str:

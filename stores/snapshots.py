@@ -37,7 +37,8 @@ Kind = Literal["snapshots", "hindsight"]
 _WRITER = "etr"
 """Counts commits in the Delta log: of two that began on the same version, Delta lets one through."""
 _AT_ONCE = 16
-CELLS_WAITING = 4_000_000  # of one group, in each task
+ROWS_WAITING = 16_384  # of one day: a row group that costs little more than its rows do
+CELLS_WAITING = 12_000_000  # of all days of one group, in each task
 
 
 @dataclass(frozen=True)
@@ -323,7 +324,8 @@ def _widest(table: DeltaTable, schema: pa.Schema) -> pa.Schema:
 class DayWriter:
     """Writes a group's rows as one Parquet file a day, where they are made. The files count once they are committed.
 
-    `versions`: by as-of day. Rows wait for others of their day, so that row groups aren't tiny, as long as few cells wait in all.
+    `versions`: by as-of day. Rows wait for others of their day, so that row groups aren't tiny, until they are
+    enough for one or too many cells wait in all.
     """
 
     def __init__(
@@ -349,8 +351,10 @@ class DayWriter:
         self._waiting.setdefault(as_of, []).append(rows)
         self._rows[as_of] = self._rows.get(as_of, 0) + len(rows)
         self._cells += len(rows) * rows.num_columns
+        if self._rows_waiting(as_of) >= ROWS_WAITING:
+            self._flush(as_of)
         while self._cells > CELLS_WAITING:
-            self._flush(max(self._waiting, key=lambda day: sum(map(len, self._waiting[day]))))
+            self._flush(max(self._waiting, key=self._rows_waiting))
 
     def close(self) -> Iterator[tuple[str, SnapshotFile]]:
         """Finish every file; each day with its file."""
@@ -362,12 +366,15 @@ class DayWriter:
             assert stat is not None
             yield as_of, SnapshotFile(path, self._rows[as_of], stat.size)
 
+    def _rows_waiting(self, as_of: str) -> int:
+        return sum(map(len, self._waiting[as_of]))
+
     def _flush(self, as_of: str) -> None:
         """Write what waits of a day as one row group."""
         if as_of not in self._open:
             path = self._table.new_file(as_of, self.versions[as_of])
             stream = self._stack.enter_context(self.storage.open_output(path))
-            writer = feature_writer(stream, self.schema)
+            writer = feature_writer(stream, self.schema, each_once=self.schema.names[0])
             self._stack.enter_context(writer)
             self._open[as_of] = (writer, path)
         rows = pa.concat_tables(self._waiting.pop(as_of))

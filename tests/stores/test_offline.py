@@ -112,11 +112,23 @@ def test_a_row_of_another_event_time_is_refused(tmp_path: Path) -> None:
         write_part(offline, 0)
 
 
-def test_part_of_a_file_is_read_across_its_row_groups(tmp_path: Path) -> None:
+def test_part_of_a_file_is_read_across_its_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offline = day(tmp_path, people(*"abcdefg"))
     pieces = [(Piece("part.parquet", start, stop),) for start, stop in ((0, 3), (3, 4), (4, 7))]
-    found = ["".join(name for batch in offline.rows.read(part, ["id"]) for name in batch["id"].to_pylist()) for part in pieces]
-    assert found == ["abc", "d", "efg"]
+    for at_once in (1, 2, 3, 100):
+        monkeypatch.setattr("stores.offline.ROWS_AT_ONCE", at_once)
+        read = ([batch["id"].to_pylist() for batch in offline.rows.read(part, ["id"])] for part in pieces)
+        assert ["".join(name for names in batches for name in names) for batches in read] == ["abc", "d", "efg"]
+
+
+def test_small_row_groups_become_large_ones_that_every_reader_knows(tmp_path: Path) -> None:
+    """A snapshot's are as large as what waited in a task; who queries the offline store opens each column of each."""
+    written = write_part(day(tmp_path, people(*"abcdefg")), 0)
+
+    metadata = pq.ParquetFile(tmp_path / "offline" / written.path).metadata
+    assert [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)] == [7]
+    columns = (metadata.row_group(0).column(number) for number in range(metadata.num_columns))
+    assert {encoding for column in columns for encoding in column.encodings} <= {"PLAIN", "RLE", "RLE_DICTIONARY"}
 
 
 MOMENT = datetime(2025, 6, 1, 12, 0, 0, 500_000, tzinfo=UTC)

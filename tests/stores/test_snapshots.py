@@ -207,7 +207,9 @@ def test_of_hindsight_a_day_has_one_version_in_a_table_of_its_own(storage: Local
     assert not storage.exists("snapshots")
 
 
-def test_rows_wait_for_others_of_their_day_as_long_as_few_cells_wait(storage: LocalStorage, monkeypatch: Any) -> None:
+def test_rows_wait_for_others_of_their_day_until_they_are_enough_or_too_many_cells_wait(
+    storage: LocalStorage, monkeypatch: Any
+) -> None:
     def row_groups() -> dict[str, list[int]]:
         days = {"2025-09-29": "v1", "2025-09-30": "v1"}
         with DayWriter(storage, "plans", days, SCHEMA) as writer:
@@ -220,6 +222,8 @@ def test_rows_wait_for_others_of_their_day_as_long_as_few_cells_wait(storage: Lo
     assert row_groups() == {"2025-09-30": [8], "2025-09-29": [4]}
     monkeypatch.setattr("stores.snapshots.CELLS_WAITING", 5 * len(SCHEMA))
     assert row_groups() == {"2025-09-30": [4, 4], "2025-09-29": [4]}
+    monkeypatch.setattr("stores.snapshots.ROWS_WAITING", 3)
+    assert row_groups() == {"2025-09-30": [3, 3, 2], "2025-09-29": [3, 1]}
 
 
 def test_a_difference_is_a_row_a_value_as_text(storage: LocalStorage) -> None:
