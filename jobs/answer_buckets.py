@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jobs.workers import Workers
 
 
+MAXIMUM_FACTS = 250_000  # of a clock, answered from at once, unless one entity has more: bounds what is computed of each
 _ROWS_AT_ONCE = 16_384  # of a group, from as many buckets as it takes: a query of derived columns costs as much for one row
 
 
@@ -73,8 +75,11 @@ class BucketTask:
 
 
 def tasks_of(task: BucketTask, at_once: int) -> int:
-    """How many tasks answer it, each some buckets, so that a day has as many files. `at_once`: of how many together."""
-    return min(task.buckets, 4 * at_once)
+    """How many tasks answer it, each some buckets, so that a day has as many files. `at_once`: of how many together.
+
+    They are of a size, so two rounds of them leave nobody long without work, and what each costs whatever its rows is paid twice.
+    """
+    return min(task.buckets, 2 * at_once)
 
 
 def buckets_of(task: BucketTask, number: int, tasks: int) -> list[int]:
@@ -182,8 +187,14 @@ def _in_slices(
 ) -> Iterator[tuple[dict[tuple[str, str], Facts], Queries]]:
     """Runs of entities with their facts, and their queries at the cut-off of every day: what is answered at once is bounded."""
     columns = sum(len(group.windows) + len(group.dailies) + len(group.derived) for group in groups)
-    at_once = max(MAXIMUM_CELLS // max(columns * len(days), 1), 1)
-    for start in range(0, entities, at_once):
-        end = min(start + at_once, entities)
-        near = {place: one.take(slice(*np.searchsorted(one.entity, [start, end]))) for place, one in facts.items()}
+    most_entities = max(MAXIMUM_CELLS // max(columns * len(days), 1), 1)
+    edges = {place: np.searchsorted(one.entity, np.arange(entities + 1)) for place, one in facts.items()}
+    longest = max((len(one) for one in facts.values()), default=0)
+    most_facts = longest // max(math.ceil(longest / MAXIMUM_FACTS), 1)  # slices of a size, where a whole one and a rest cost more
+    start = 0
+    while start < entities:
+        ends = [int(np.searchsorted(edge, edge[start] + most_facts, side="right")) - 1 for edge in edges.values()]
+        end = max(min(start + most_entities, entities, *ends), start + 1)
+        near = {place: one.take(slice(edges[place][start], edges[place][end])) for place, one in facts.items()}
         yield near, queries_of(range(start, end), days, zone)
+        start = end

@@ -144,14 +144,14 @@ class Preparer:
 
 
 def _bucket_bits(compiled: Compiled, entity: str, lake: Lake, at_once: int) -> int:
-    """How many bits of the entity's hash name its bucket: so many that a bucket holds about ROWS_A_BUCKET curated rows.
+    """How many bits of the entity's hash name its bucket: so many that one holds at most ROWS_A_BUCKET curated rows on average.
 
-    A number once chosen stays until the rows have quadrupled, since changing it means preparing everything anew.
+    A number once chosen stays until a bucket holds twice as many, since changing it means preparing everything anew.
     """
     sources = {source for stream in compiled.streams.values() if stream.entity == entity for source in stream.sources}
     rows = sum(_rows(lake.curated(source).commits()) for source in sources)
     least = math.ceil(math.log2(max(at_once, 1)))
-    bits = max(least, round(math.log2(max(rows / ROWS_A_BUCKET, 1))))
+    bits = max(least, math.ceil(math.log2(max(rows / ROWS_A_BUCKET, 1))))
     path = f"facts/{entity}/buckets.json"
     if lake.storage.exists(path):
         chosen = int(json.loads(lake.storage.read(path))["bits"])

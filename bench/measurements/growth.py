@@ -39,7 +39,7 @@ def ten_times(bench: Bench) -> Sequence[Ratio]:
             peaks["small"],
             bench.sizes,
             unit="megabytes",
-            note="buckets are a power of two, the nearest to 250,000 curated rows each, and at least one for each core",
+            note="buckets: the least power of two at which one has 250,000 curated rows at most, and one for each core",
         ),
     ]
 
@@ -64,5 +64,5 @@ def another_year(bench: Bench) -> Sequence[Ratio]:
                     costs[name].append(round(taken, 2))
     what = "365 more days of history: a new day curated, prepared, answered"
     of, against = tuple(costs["more"]), tuple(costs["as before"])
-    note = "a lake that grows keeps its number of buckets until its rows have quadrupled, so both have the same"
+    note = "a lake that grows keeps its number of buckets until one has twice as many rows, so both have the same"
     return [Ratio("history", what, "the same without", _HISTORY_GOAL, of, against, bench.sizes, note=note)]

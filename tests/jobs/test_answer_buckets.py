@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -12,6 +13,7 @@ from jobs import answer_buckets
 from jobs.answer_buckets import BucketTask, buckets_of, tasks_of
 from stores.facts import BucketReader, Layer
 from stores.storage import open_storage
+from transforms.kernel import Facts
 
 DAYS = date(2025, 6, 29), date(2025, 6, 30)
 
@@ -57,5 +59,44 @@ def test_buckets_are_dealt_out_the_largest_first(tmp_path):
 
 def test_each_bucket_is_answered_once_where_no_size_is_known(tmp_path):
     task = asked(tmp_path, {})
-    assert tasks_of(task, 1) == 4
+    assert [tasks_of(task, at_once) for at_once in (1, 2, 3, 4, 5)] == [2, 4, 6, 8, 8]
     assert sorted(bucket for number in range(3) for bucket in buckets_of(task, number, 3)) == list(range(8))
+
+
+def slices(*clocks, entities=5, columns=1, days=DAYS[:1]):
+    """The entities and facts of each slice that is answered at once; `clocks`: the entity of each fact."""
+    facts = {}
+    for number, entity in enumerate(clocks):
+        moments = np.arange(len(entity))
+        facts["s", str(number)] = Facts(np.array(entity, dtype=np.int64), moments, moments, moments, {})
+    group = SimpleNamespace(windows=range(columns), dailies=(), derived=())
+    found = []
+    for near, queries in answer_buckets._in_slices(facts, entities, days, [group], "UTC"):
+        asked = list(dict.fromkeys(queries.entity.tolist()))
+        assert len(queries) == len(asked) * len(days)
+        found.append((asked, *(near["s", str(number)].at.tolist() for number in range(len(clocks)))))
+    return found
+
+
+def test_few_facts_are_answered_from_at_once(monkeypatch):
+    monkeypatch.setattr(answer_buckets, "MAXIMUM_FACTS", 4)
+    assert slices([0, 0, 3, 3], [1]) == [([0, 1, 2, 3, 4], [0, 1, 2, 3], [0])]
+    assert slices(entities=2) == [([0, 1],)]  # groups of streams without a fact
+    assert slices([], entities=0) == []
+
+
+def test_many_facts_are_answered_from_in_slices_of_whole_entities(monkeypatch):
+    """Ten facts are three slices of at most three; the second entity alone has more, and ends where it ends."""
+    monkeypatch.setattr(answer_buckets, "MAXIMUM_FACTS", 4)
+    assert slices([0, 0, 1, 1, 1, 1, 1, 2, 3, 3]) == [([0], [0, 1]), ([1], [2, 3, 4, 5, 6]), ([2, 3, 4], [7, 8, 9])]
+
+
+def test_a_slice_ends_where_any_clock_has_enough(monkeypatch):
+    monkeypatch.setattr(answer_buckets, "MAXIMUM_FACTS", 2)
+    assert slices([0, 1, 4, 4], [2, 3, 3]) == [([0, 1, 2], [0, 1], [0]), ([3, 4], [2, 3], [1, 2])]
+
+
+def test_a_slice_has_a_bounded_number_of_cells(monkeypatch):
+    monkeypatch.setattr(answer_buckets, "MAXIMUM_CELLS", 8)
+    found = slices([0, 2, 4], columns=2, days=DAYS)
+    assert found == [([0, 1], [0]), ([2, 3], [1]), ([4], [2])]

@@ -37,7 +37,8 @@ class Answer:
         return cls(data, np.ones(len(data), dtype=np.bool_), words)
 
     def take(self, places: Positions) -> Answer:
-        return Answer(self.data.take(places), self.present.take(places), self.words)
+        present = np.ones(len(places), dtype=np.bool_) if self.present.all() else self.present.take(places)
+        return Answer(self.data.take(places), present, self.words)
 
     @classmethod
     def joined(cls, parts: Sequence[Answer]) -> Answer:
