@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from jobs.labels_file import quarantine_rows
 from stores.facts import BucketReader, prepared_of
-from stores.feature_files import feature_writer
 from stores.lake import QUARANTINE_SCHEMA, write_rows
+from stores.parquet_writers import feature_writer
 from stores.storage import Storage
 from stores.training_sets import TrainingFile, TrainingSetTable, read_labels
 from transforms.answer import FactTables, values_read

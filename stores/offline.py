@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conf.errors import PublishError
-from stores.feature_files import offline_writer
 from stores.lake import write_rows
+from stores.parquet_writers import offline_writer
 from stores.protocols import FeatureType
 from stores.records import event_time_text
 from stores.snapshots import SnapshotFile

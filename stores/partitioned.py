@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stores.parquet_writers import ledger_writer
 from stores.storage import Storage
 
 ROWS_A_GROUP = 65_536
@@ -53,6 +54,5 @@ class PartitionedFiles:
         if partition not in self._writers:
             self.paths[partition] = self._path_of(partition)
             stream = self._stack.enter_context(self._storage.open_output(self.paths[partition]))
-            writer = pq.ParquetWriter(stream, rows.schema, compression="zstd")
-            self._writers[partition] = self._stack.enter_context(writer)
+            self._writers[partition] = self._stack.enter_context(ledger_writer(stream, rows.schema))
         self._writers[partition].write_table(rows)

@@ -21,9 +21,9 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from conf.errors import LeaseError
 from stores.delta import create_delta, open_delta
-from stores.feature_files import feature_writer
 from stores.lease import Lease
 from stores.parquet_dataset import parquet_dataset
+from stores.parquet_writers import feature_writer
 from stores.storage import Storage
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Parquet files of features: how they are written in the lake and in the offline store."""
+"""How Parquet files are written, by what they are for. Writers are closed by whoever asked for them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_LARGEST_DICTIONARY = 2**16
+"""Bytes from which on texts are written as they are: they hardly come again, and a dictionary costs more than it spares."""
+
+
+def ledger_writer(stream: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """For rows as they came: written once and kept for good, with the range of each column, by which deliveries find theirs."""
+    return pq.ParquetWriter(
+        stream,
+        schema,
+        compression="zstd",
+        use_dictionary=_texts(schema),
+        dictionary_pagesize_limit=_LARGEST_DICTIONARY,
+    )
+
 
 def feature_writer(stream: Any, schema: pa.Schema, *, each_once: str | None = None) -> pq.ParquetWriter:
-    """In the lake, for rows of mostly numbers. To be closed by the caller. `each_once`: a column of different values only."""
+    """For features in the lake, mostly numbers. `each_once`: a column that never has the same value twice."""
     texts = _texts(schema)
     # Differences of whole numbers are written and read in two thirds of the time; what nobody looks for needs no range.
     encodings = {field.name: "DELTA_BINARY_PACKED" for field in schema if pa.types.is_integer(field.type)}
@@ -24,7 +38,7 @@ def feature_writer(stream: Any, schema: pa.Schema, *, each_once: str | None = No
 
 
 def offline_writer(stream: Any, schema: pa.Schema) -> pq.ParquetWriter:
-    """In the offline store, whose queries are paid by the byte, and made by what may not know a newer encoding. As above."""
+    """For the offline store, whose queries are paid by the byte, and made by what may not know a newer encoding."""
     texts = _texts(schema)
     return pq.ParquetWriter(stream, schema, compression="zstd", use_dictionary=texts, write_statistics=texts)
 
