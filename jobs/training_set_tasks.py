@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,12 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.labels_file import quarantine_rows
 from stores.facts import BucketReader, prepared_of
 from stores.lake import QUARANTINE_SCHEMA, write_rows
 from stores.parquet_writers import feature_writer
+from stores.partitioned import PartitionedFiles
 from stores.storage import Storage
 from stores.training_sets import TrainingFile, TrainingSetTable, read_labels
 from transforms.answer import FactTables, values_read
@@ -27,7 +26,8 @@ from transforms.kernel import Queries
 from transforms.labels import distinct
 from transforms.training_rows import Made, TrainingRows, without_history
 
-CELLS_WAITING = 4_000_000  # before they are written as a row group
+ROWS_A_GROUP = 65_536
+CELLS_WAITING = 4_000_000
 QUERIES_AT_ONCE = 1_000_000  # of a spine: entities and days
 
 
@@ -90,19 +90,19 @@ def write_buckets(task: LabelTask, number: int, buckets: Sequence[int], quaranti
     table = TrainingSetTable(task.storage, task.name)
     written = Written()
     conflicts: list[pa.RecordBatch] = []
-    unknown_schema = without_history(_nothing(task.rows), task.rows.entity).schema
     name = f"part-{number:05d}-{uuid.uuid4().hex}.parquet"
-    with ExitStack() as stack:
-        rows = stack.enter_context(_Writer(task.storage, f"{table.path}/{name}", task.rows.schema))
-        unknown = stack.enter_context(_Writer(task.storage, f"{table.history_path}/{name}", unknown_schema))
+    rows, unknown = f"{table.path}/{name}", f"{table.history_path}/{name}"
+    waiting = CELLS_WAITING // len(task.rows.schema)
+    with PartitionedFiles(task.storage, str, feature_writer, rows_a_group=ROWS_A_GROUP, waiting=waiting) as files:
         for bucket in buckets:
             for made in _rows_of_bucket(task, bucket, written, conflicts):
-                rows.write(made.rows)
-                unknown.write(without_history(made, task.rows.entity))
+                files.add(rows, made.rows)
+                files.add(unknown, without_history(made, task.rows.entity))
                 _count(task.rows, made, written)
+        there = {path: TrainingFile(file.path, file.rows, file.size) for path, file in files.close().items()}
     if conflicts:
         written.conflicts = write_rows(task.storage, quarantine, conflicts, QUARANTINE_SCHEMA)
-    written.file, written.unknown = rows.file(), unknown.file()
+    written.file, written.unknown = there.get(rows), there.get(unknown)
     return written
 
 
@@ -160,53 +160,3 @@ def _count(rows: TrainingRows, made: Made, written: Written) -> None:
         if pa.types.is_boolean(field_.type) or pa.types.is_integer(field_.type) or pa.types.is_floating(field_.type):
             total = pc.sum(column.cast(pa.float64())).as_py() or 0.0
             written.sums[field_.name] = written.sums.get(field_.name, 0.0) + total
-
-
-def _nothing(rows: TrainingRows) -> Made:
-    nobody = np.zeros(0, dtype=np.bool_)
-    return Made(rows.schema.empty_table(), {group.name: nobody for group in rows.groups})
-
-
-class _Writer:
-    """One Parquet file, in row groups that aren't tiny; no file where there are no rows."""
-
-    def __init__(self, storage: Storage, path: str, schema: pa.Schema) -> None:
-        self.storage = storage
-        self.path = path
-        self.schema = schema
-        self._stack = ExitStack()
-        self._open: pq.ParquetWriter | None = None
-        self._waiting: list[pa.Table] = []
-        self._rows = 0
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        if problem[0] is None:
-            self._flush()
-        self._stack.__exit__(*problem)  # type: ignore[arg-type]
-
-    def write(self, rows: pa.Table) -> None:
-        if len(rows):
-            self._waiting.append(rows)
-            self._rows += len(rows)
-            if sum(map(len, self._waiting)) * len(self.schema) > CELLS_WAITING:
-                self._flush()
-
-    def file(self) -> TrainingFile | None:
-        """Once closed: what was written."""
-        if self._open is None:
-            return None
-        stat = self.storage.stat(self.path)
-        assert stat is not None
-        return TrainingFile(self.path, self._rows, stat.size)
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        if self._open is None:
-            stream = self._stack.enter_context(self.storage.open_output(self.path))
-            self._open = self._stack.enter_context(feature_writer(stream, self.schema))
-        self._open.write_table(pa.concat_tables(self._waiting))
-        self._waiting = []

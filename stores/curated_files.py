@@ -6,7 +6,6 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +20,8 @@ from deltalake.transaction import AddAction
 
 from conf.errors import LeaseError, PublishError
 from stores.delta import create_delta, open_delta
-from stores.partitioned import ROWS_A_GROUP, PartitionedFiles
+from stores.parquet_writers import ledger_writer
+from stores.partitioned import PartitionedFiles
 from stores.storage import Storage
 from transforms.calendar import microseconds
 
@@ -32,6 +32,7 @@ _OURS = re.compile(r"part-(.+)-[0-9a-f]{32}\.parquet")
 Range = tuple[Any, Any]
 """The first and the last of some values."""
 _CLOCKS = ("_known_time", "_event_time")
+ROWS_A_GROUP = 65_536
 _ROWS_IN_MEMORY = 4 * ROWS_A_GROUP
 _ROWS_AT_ONCE = 65_536
 
@@ -57,24 +58,27 @@ def write_curated(
 
     Their names tell the run, so that those of a run that died can be told from those of one that lives.
     """
-    with ExitStack() as stack:
-        months = _Months(storage, folder, schema, run_id, stack)
+
+    def new_path(month: str) -> str:
+        return f"{folder}/{PARTITION}={month}/part-{run_id}-{uuid.uuid4().hex}.parquet"
+
+    with PartitionedFiles(storage, new_path, ledger_writer, rows_a_group=ROWS_A_GROUP, waiting=_ROWS_IN_MEMORY) as files:
+        months = _Months(files, schema)
         for batch in batches:
             months.add(batch)
-        return months.close()
+        return [
+            CuratedFile(file.path.removeprefix(f"{folder}/"), month, file.rows, file.size, months.newest(month))
+            for month, file in files.close().items()
+        ]
 
 
 class _Months:
-    """The files under way, and what is told of each."""
+    """Rows on their way to the files of their months, and the latest moment of each."""
 
-    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, run_id: str, stack: ExitStack) -> None:
-        self._storage = storage
-        self._run_id = run_id
-        self._folder = folder
+    def __init__(self, files: PartitionedFiles, schema: pa.Schema) -> None:
+        self._files = files
         self._schema = schema
         self._stored = pa.schema([field for field in schema if field.name != PARTITION])
-        self._files = PartitionedFiles(storage, self._new_path, stack, waiting=_ROWS_IN_MEMORY)
-        self._rows: dict[str, int] = {}
         self._latest: dict[tuple[str, str], datetime] = {}  # by month and clock
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -83,24 +87,15 @@ class _Months:
         for month in pc.unique(column).to_pylist():
             mine = batch.filter(pc.equal(column, month)).select(self._stored.names).cast(self._stored)
             self._files.add(month, pa.Table.from_batches([mine]))
-            self._rows[month] = self._rows.get(month, 0) + len(mine)
             for clock in (name for name in _CLOCKS if name in mine.schema.names):
                 latest = pc.max(mine[clock]).as_py()
                 if latest is not None:
                     self._latest[month, clock] = max(latest, self._latest.get((month, clock), latest))
 
-    def close(self) -> list[CuratedFile]:
-        self._files.close()
-        return [self._file(month, path.removeprefix(f"{self._folder}/")) for month, path in sorted(self._files.paths.items())]
-
-    def _new_path(self, month: str) -> str:
-        return f"{self._folder}/{PARTITION}={month}/part-{self._run_id}-{uuid.uuid4().hex}.parquet"
-
-    def _file(self, month: str, path: str) -> CuratedFile:
-        stored = self._storage.stat(f"{self._folder}/{path}")
-        assert stored is not None
-        newest = next((self._latest[month, clock] for clock in _CLOCKS if (month, clock) in self._latest), None)
-        return CuratedFile(path, month, self._rows[month], stored.size, None if newest is None else microseconds(newest))
+    def newest(self, month: str) -> int | None:
+        """The latest moment of its rows, by the first clock that any of them has; in microseconds since 1970 UTC."""
+        found = next((self._latest[month, clock] for clock in _CLOCKS if (month, clock) in self._latest), None)
+        return None if found is None else microseconds(found)
 
 
 def run_of(path: str) -> str | None:

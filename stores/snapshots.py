@@ -6,9 +6,9 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
@@ -24,6 +24,7 @@ from stores.delta import create_delta, open_delta
 from stores.lease import Lease
 from stores.parquet_dataset import parquet_dataset
 from stores.parquet_writers import feature_writer
+from stores.partitioned import PartitionedFiles
 from stores.storage import Storage
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ Kind = Literal["snapshots", "hindsight"]
 _WRITER = "etr"
 """Counts commits in the Delta log: of two that began on the same version, Delta lets one through."""
 _AT_ONCE = 16
-ROWS_WAITING = 16_384  # of one day: a row group that costs little more than its rows do
+ROWS_A_GROUP = 16_384  # then a row group costs little more than its rows do
 CELLS_WAITING = 12_000_000  # of all days of one group, in each task
 
 
@@ -324,62 +325,34 @@ def _widest(table: DeltaTable, schema: pa.Schema) -> pa.Schema:
 class DayWriter:
     """Writes a group's rows as one Parquet file a day, where they are made. The files count once they are committed.
 
-    `versions`: by as-of day. Rows wait for others of their day, so that row groups aren't tiny, until they are
-    enough for one or too many cells wait in all.
+    `versions`: by as-of day.
     """
 
     def __init__(
         self, storage: Storage, group: str, versions: Mapping[str, str], schema: pa.Schema, kind: Kind = "snapshots"
     ) -> None:
-        self.storage = storage
-        self.versions = versions
-        self.schema = schema
-        self._table = SnapshotTable(storage, group, kind)
-        self._stack = ExitStack()
-        self._open: dict[str, tuple[pq.ParquetWriter, str]] = {}
-        self._rows: dict[str, int] = {}
-        self._waiting: dict[str, list[pa.Table]] = {}
-        self._cells = 0
+        table = SnapshotTable(storage, group, kind)
+        self._files = PartitionedFiles(
+            storage,
+            lambda as_of: table.new_file(as_of, versions[as_of]),
+            partial(feature_writer, each_once=schema.names[0]),
+            rows_a_group=ROWS_A_GROUP,
+            waiting=CELLS_WAITING // len(schema),
+        )
 
     def __enter__(self) -> DayWriter:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        self._stack.__exit__(*problem)  # type: ignore[arg-type]
+        self._files.__exit__(*problem)
 
     def write(self, as_of: str, rows: pa.Table) -> None:
-        self._waiting.setdefault(as_of, []).append(rows)
-        self._rows[as_of] = self._rows.get(as_of, 0) + len(rows)
-        self._cells += len(rows) * rows.num_columns
-        if self._rows_waiting(as_of) >= ROWS_WAITING:
-            self._flush(as_of)
-        while self._cells > CELLS_WAITING:
-            self._flush(max(self._waiting, key=self._rows_waiting))
+        self._files.add(as_of, rows)
 
     def close(self) -> Iterator[tuple[str, SnapshotFile]]:
         """Finish every file; each day with its file."""
-        for as_of in list(self._waiting):
-            self._flush(as_of)
-        self._stack.close()
-        for as_of, (_, path) in self._open.items():
-            stat = self.storage.stat(path)
-            assert stat is not None
-            yield as_of, SnapshotFile(path, self._rows[as_of], stat.size)
-
-    def _rows_waiting(self, as_of: str) -> int:
-        return sum(map(len, self._waiting[as_of]))
-
-    def _flush(self, as_of: str) -> None:
-        """Write what waits of a day as one row group."""
-        if as_of not in self._open:
-            path = self._table.new_file(as_of, self.versions[as_of])
-            stream = self._stack.enter_context(self.storage.open_output(path))
-            writer = feature_writer(stream, self.schema, each_once=self.schema.names[0])
-            self._stack.enter_context(writer)
-            self._open[as_of] = (writer, path)
-        rows = pa.concat_tables(self._waiting.pop(as_of))
-        self._cells -= len(rows) * rows.num_columns
-        self._open[as_of][0].write_table(rows)
+        for as_of, file in self._files.close().items():
+            yield as_of, SnapshotFile(file.path, file.rows, file.size)
 
 
 def sort_by_day(files: Iterable[tuple[str, SnapshotFile]]) -> dict[str, tuple[SnapshotFile, ...]]:

@@ -11,7 +11,7 @@ from chispa import assert_df_equality
 from deltalake import DeltaTable
 
 from conf.errors import DefinitionError, InputError, LeaseError, PublishError
-from stores import curated_files, partitioned
+from stores import curated_files
 from stores.curated_files import read_rows, write_curated
 from stores.lake import QUARANTINE_SCHEMA, CurateCommit, Lake, SetAsideFiles, TakenFile
 from tests.rows import rows
@@ -210,7 +210,7 @@ def test_the_log_tells_the_newest_moment(lake):
 
 def test_rows_wait_in_memory_until_they_fill_a_row_group(lake, monkeypatch):
     """Of many months the fullest is written first, so that memory is bounded."""
-    monkeypatch.setattr(partitioned, "ROWS_A_GROUP", 4)
+    monkeypatch.setattr(curated_files, "ROWS_A_GROUP", 4)
     monkeypatch.setattr(curated_files, "_ROWS_IN_MEMORY", 6)
     append(lake.curated("fees"), "r1", *((f"k{n:02}", f"2025-0{1 + n % 5}") for n in range(40)))
     (path,) = (path for path in lake.curated("fees").paths() if "2025-01" in path)

@@ -222,7 +222,7 @@ def test_rows_wait_for_others_of_their_day_until_they_are_enough_or_too_many_cel
     assert row_groups() == {"2025-09-30": [8], "2025-09-29": [4]}
     monkeypatch.setattr("stores.snapshots.CELLS_WAITING", 5 * len(SCHEMA))
     assert row_groups() == {"2025-09-30": [4, 4], "2025-09-29": [4]}
-    monkeypatch.setattr("stores.snapshots.ROWS_WAITING", 3)
+    monkeypatch.setattr("stores.snapshots.ROWS_A_GROUP", 3)
     assert row_groups() == {"2025-09-30": [3, 3, 2], "2025-09-29": [3, 1]}
 
 
