@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 MAXIMUM_FACTS = 250_000  # of a clock, answered from at once, unless one entity has more: bounds what is computed of each
+_ROOM_FOR_WHOLE_ENTITIES = 1.05  # else each slice ends a bit early, and what they lack together is one more
 _ROWS_AT_ONCE = 16_384  # of a group, from as many buckets as it takes: a query of derived columns costs as much for one row
 
 
@@ -122,14 +123,13 @@ def answer_buckets(task: BucketTask, buckets: Iterable[int]) -> Answered:
     try:
         for group, as_of, rows in rows_of_buckets(task, buckets):
             writers[group].write(as_of, rows)
+        closed = [(name, as_of, file) for name, writer in writers.items() for as_of, file in writer.close()]
     except BaseException:
         problem = sys.exc_info()
         for writer in writers.values():
             writer.__exit__(*problem)
         raise
-    return Answered(
-        [(name, as_of, file.path, file.rows, file.size) for name, writer in writers.items() for as_of, file in writer.close()]
-    )
+    return Answered([(name, as_of, file.path, file.rows, file.size) for name, as_of, file in closed])
 
 
 def rows_of_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[str, str, pa.Table]]:
@@ -190,7 +190,8 @@ def _in_slices(
     most_entities = max(MAXIMUM_CELLS // max(columns * len(days), 1), 1)
     edges = {place: np.searchsorted(one.entity, np.arange(entities + 1)) for place, one in facts.items()}
     longest = max((len(one) for one in facts.values()), default=0)
-    most_facts = longest // max(math.ceil(longest / MAXIMUM_FACTS), 1)  # slices of a size, where a whole one and a rest cost more
+    slices = max(math.ceil(longest / MAXIMUM_FACTS), 1)
+    most_facts = math.ceil(_ROOM_FOR_WHOLE_ENTITIES * longest / slices)  # of a size: a full one and a rest would cost more
     start = 0
     while start < entities:
         ends = [int(np.searchsorted(edge, edge[start] + most_facts, side="right")) - 1 for edge in edges.values()]

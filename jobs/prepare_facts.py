@@ -28,6 +28,7 @@ MARGIN = timedelta(days=35)  # for days before the newest row's
 WORTHWHILE = timedelta(days=200)  # of older facts, at least
 SMALL_ROWS = 1_000_000  # curated rows of a stream that a cluster's driver prepares by itself
 ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
+_TOO_MANY = 3  # times as many
 MAXIMUM_LAYERS = 30  # then a stream is prepared anew
 _log = logging.getLogger(__name__)
 _AT_ONCE = 3  # streams prepared at the same time: while some are planned, others compute
@@ -146,7 +147,8 @@ class Preparer:
 def _bucket_bits(compiled: Compiled, entity: str, lake: Lake, at_once: int) -> int:
     """How many bits of the entity's hash name its bucket: so many that one holds at most ROWS_A_BUCKET curated rows on average.
 
-    A number once chosen stays until a bucket holds twice as many, since changing it means preparing everything anew.
+    A number once chosen stays until a bucket holds three times as many, or there are four times as many cores as buckets, since
+    changing it means preparing everything anew.
     """
     sources = {source for stream in compiled.streams.values() if stream.entity == entity for source in stream.sources}
     rows = sum(_rows(lake.curated(source).commits()) for source in sources)
@@ -155,7 +157,7 @@ def _bucket_bits(compiled: Compiled, entity: str, lake: Lake, at_once: int) -> i
     path = f"facts/{entity}/buckets.json"
     if lake.storage.exists(path):
         chosen = int(json.loads(lake.storage.read(path))["bits"])
-        if bits < chosen + 2:
+        if rows <= _TOO_MANY * ROWS_A_BUCKET << chosen and least < chosen + 2:
             return chosen
     lake.storage.write(path, json.dumps({"bits": bits}).encode())
     return bits

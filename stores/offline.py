@@ -221,6 +221,9 @@ def _read_piece(storage: Storage, piece: Piece, columns: Sequence[str]) -> Itera
         if missing:
             raise PublishError(f"{storage.uri(piece.path)}: no column '{missing[0]}'; compute the day anew, then publish it")
         starts = [0, *accumulate(file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))]
+        if piece.stop > starts[-1]:
+            told = f"{starts[-1]:,} rows, where its snapshot tells of {piece.stop:,} at least"
+            raise PublishError(f"{storage.uri(piece.path)}: {told}; compute the day anew, then publish it")
         groups = range(bisect_right(starts, piece.start) - 1, bisect_left(starts, piece.stop))
         at = starts[groups.start]
         for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=list(groups), columns=list(columns)):

@@ -26,7 +26,7 @@ class PartitionedFiles:
     """The files under way, and the rows of each that wait until they fill a row group.
 
     `path_of`: where a partition's file lies, asked once. `waiting`: how many rows wait at most, of all partitions together. Files
-    appear when `close` returns, and not at all when the block raises before.
+    appear when `close` returns, which the block must come to, and not at all when it raises before.
     """
 
     def __init__(

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
@@ -335,7 +334,7 @@ class DayWriter:
         self._files = PartitionedFiles(
             storage,
             lambda as_of: table.new_file(as_of, versions[as_of]),
-            partial(feature_writer, each_once=schema.names[0]),
+            lambda stream, _: feature_writer(stream, schema, each_once=schema.names[0]),  # which refuses rows of another schema
             rows_a_group=ROWS_A_GROUP,
             waiting=CELLS_WAITING // len(schema),
         )

@@ -57,7 +57,7 @@ class Ours:
         self.prepare_facts()
 
     def keep_buckets_of(self, work: Path) -> None:
-        """As many buckets as another lake of ours has: one that grows keeps them until a bucket has twice as many rows."""
+        """As many buckets as another lake of ours has: one that grows keeps them until one has 750,000 rows."""
         for chosen in (work / "lake" / "facts").glob("*/buckets.json"):
             mine = self.lake_folder / "facts" / chosen.parent.name / chosen.name
             mine.parent.mkdir(parents=True, exist_ok=True)

@@ -86,14 +86,23 @@ def test_few_facts_are_answered_from_at_once(monkeypatch):
 
 
 def test_many_facts_are_answered_from_in_slices_of_whole_entities(monkeypatch):
-    """Ten facts are three slices of at most three; the second entity alone has more, and ends where it ends."""
+    """Ten facts are three slices of at most four; the second entity alone has more, and ends where it ends."""
     monkeypatch.setattr(answer_buckets, "MAXIMUM_FACTS", 4)
     assert slices([0, 0, 1, 1, 1, 1, 1, 2, 3, 3]) == [([0], [0, 1]), ([1], [2, 3, 4, 5, 6]), ([2, 3, 4], [7, 8, 9])]
 
 
+def test_slices_are_of_a_size(monkeypatch):
+    """Each ends where an entity does, and none is left over for what they lack by that."""
+    monkeypatch.setattr(answer_buckets, "MAXIMUM_FACTS", 250_000)
+    facts = np.repeat(np.arange(3_000), np.random.default_rng(1).integers(50, 174, 3_000)).tolist()
+    first, second = (len(some) for _, some in slices(facts, entities=3_000))
+    assert first + second == len(facts) > 300_000
+    assert max(first, second) <= 1.05 * len(facts) / 2 + 1
+
+
 def test_a_slice_ends_where_any_clock_has_enough(monkeypatch):
     monkeypatch.setattr(answer_buckets, "MAXIMUM_FACTS", 2)
-    assert slices([0, 1, 4, 4], [2, 3, 3]) == [([0, 1, 2], [0, 1], [0]), ([3, 4], [2, 3], [1, 2])]
+    assert slices([0, 1, 4, 4], [2, 2, 3, 3]) == [([0, 1, 2], [0, 1], [0, 1]), ([3, 4], [2, 3], [2, 3])]
 
 
 def test_a_slice_has_a_bounded_number_of_cells(monkeypatch):

@@ -48,7 +48,11 @@ def test_there_is_a_bucket_for_each_core(bits, at_once, expected):
     assert bits(1, at_once=at_once) == expected
 
 
-def test_a_number_once_chosen_stays_until_a_bucket_holds_twice_as_many(bits):
-    assert [bits(times * ROWS_A_BUCKET) for times in (4, 8, 1)] == [2, 2, 2]
-    assert bits(8 * ROWS_A_BUCKET + 1) == 4
+def test_a_number_once_chosen_stays_until_a_bucket_holds_three_times_as_many(bits):
+    assert [bits(times * ROWS_A_BUCKET) for times in (4, 12, 1)] == [2, 2, 2]
+    assert bits(12 * ROWS_A_BUCKET + 1) == 4
     assert bits(4 * ROWS_A_BUCKET) == 4
+
+
+def test_a_number_once_chosen_stays_until_there_are_four_times_as_many_cores(bits):
+    assert [bits(1, at_once=cores) for cores in (2, 4, 5, 16)] == [1, 1, 3, 3]

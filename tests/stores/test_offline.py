@@ -121,6 +121,14 @@ def test_part_of_a_file_is_read_across_its_row_groups(tmp_path: Path, monkeypatc
         assert ["".join(name for names in batches for name in names) for batches in read] == ["abc", "d", "efg"]
 
 
+def test_a_file_with_fewer_rows_than_its_snapshot_tells_of_is_not_published(tmp_path: Path) -> None:
+    offline = day(tmp_path, people("ann", "bob"))
+    with pytest.raises(
+        PublishError, match=r"part\.parquet: 2 rows, where its snapshot tells of 5 at least; compute the day anew"
+    ):
+        list(offline.rows.read((Piece("part.parquet", 0, 5),), ["id"]))
+
+
 def test_small_row_groups_become_large_ones_that_every_reader_knows(tmp_path: Path) -> None:
     """A snapshot's are as large as what waited in a task; who queries the offline store opens each column of each."""
     written = write_part(day(tmp_path, people(*"abcdefg")), 0)

@@ -226,6 +226,13 @@ def test_rows_wait_for_others_of_their_day_until_they_are_enough_or_too_many_cel
     assert row_groups() == {"2025-09-30": [3, 3, 2], "2025-09-29": [3, 1]}
 
 
+def test_rows_of_another_schema_are_refused(storage: LocalStorage) -> None:
+    other = pa.Table.from_pylist([BOB], schema=SCHEMA).rename_columns([f"{name}_" for name in SCHEMA.names])
+    with DayWriter(storage, "plans", {"2025-09-30": "v1"}, SCHEMA) as writer, pytest.raises(ValueError, match="schema"):
+        writer.write("2025-09-30", other)
+        list(writer.close())
+
+
 def test_a_difference_is_a_row_a_value_as_text(storage: LocalStorage) -> None:
     eve = {**BOB, "customer_id": "eve"}
     was = made(storage, [ANN, BOB], [{**BOB, "customer_id": "cid"}, {**BOB, "customer_id": "dee"}], version="v1")
