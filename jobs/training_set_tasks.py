@@ -96,8 +96,9 @@ def write_buckets(task: LabelTask, number: int, buckets: Sequence[int], quaranti
     with PartitionedFiles(task.storage, str, feature_writer, rows_a_group=ROWS_A_GROUP, waiting=waiting) as files:
         for bucket in buckets:
             for made in _rows_of_bucket(task, bucket, written, conflicts):
-                files.add(rows, made.rows)
-                files.add(unknown, without_history(made, task.rows.entity))
+                for path, some in ((rows, made.rows), (unknown, without_history(made, task.rows.entity))):
+                    if len(some):
+                        files.add(path, some)
                 _count(task.rows, made, written)
         there = {path: TrainingFile(file.path, file.rows, file.size) for path, file in files.close().items()}
     if conflicts:

@@ -58,9 +58,7 @@ class PartitionedFiles:
         self._stack.__exit__(*problem)  # type: ignore[arg-type]
 
     def add(self, partition: str, rows: pa.Table) -> None:
-        """Rows of one partition, all with the same columns, to come after those it has."""
-        if not len(rows):
-            return
+        """Rows of one partition, all with the same columns, to come after those it has; where none come its file is empty."""
         self._waiting.setdefault(partition, []).append(rows)
         self._counts[partition] = self._counts.get(partition, 0) + len(rows)
         self._rows[partition] = self._rows.get(partition, 0) + len(rows)
@@ -71,7 +69,7 @@ class PartitionedFiles:
             self._write(max(self._counts, key=lambda name: self._counts[name]))
 
     def close(self) -> dict[str, WrittenFile]:
-        """Finish every file: by partition, in order. A partition without rows has none."""
+        """Finish every file: by partition, in order."""
         for partition in sorted(self._waiting):
             self._write(partition)
         self._stack.close()

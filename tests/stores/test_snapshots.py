@@ -226,6 +226,14 @@ def test_rows_wait_for_others_of_their_day_until_they_are_enough_or_too_many_cel
     assert row_groups() == {"2025-09-30": [3, 3, 2], "2025-09-29": [3, 1]}
 
 
+def test_a_day_of_no_rows_has_an_empty_file(storage: LocalStorage) -> None:
+    """So that whoever reads it knows its columns."""
+    with DayWriter(storage, "plans", {"2025-09-30": "v1"}, SCHEMA) as writer:
+        writer.write("2025-09-30", SCHEMA.empty_table())
+        [(_, file)] = writer.close()
+    assert (file.rows, pq.read_schema(storage.uri(file.path))) == (0, SCHEMA)
+
+
 def test_rows_of_another_schema_are_refused(storage: LocalStorage) -> None:
     other = pa.Table.from_pylist([BOB], schema=SCHEMA).rename_columns([f"{name}_" for name in SCHEMA.names])
     with DayWriter(storage, "plans", {"2025-09-30": "v1"}, SCHEMA) as writer, pytest.raises(ValueError, match="schema"):
