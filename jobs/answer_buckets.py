@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property, partial
@@ -110,26 +110,17 @@ def answer_in_tasks(task: BucketTask, workers: Workers) -> dict[str, list[tuple[
 
 def answer_buckets(task: BucketTask, buckets: Iterable[int]) -> Answered:
     """Answer all groups for some buckets and write their rows."""
-    writers = {
-        group.name: DayWriter(
-            task.storage,
-            group.name,
-            {day.isoformat(): version for day, version in task.days[group.name].items()},
-            snapshot_schema(group),
-            task.kind,
-        )
-        for group in task.groups
-    }
-    try:
+    with ExitStack() as stack:
+        writers = {group.name: stack.enter_context(_writer(task, group)) for group in task.groups}
         for group, as_of, rows in rows_of_buckets(task, buckets):
             writers[group].write(as_of, rows)
-        closed = [(name, as_of, file) for name, writer in writers.items() for as_of, file in writer.close()]
-    except BaseException:
-        problem = sys.exc_info()
-        for writer in writers.values():
-            writer.__exit__(*problem)
-        raise
-    return Answered([(name, as_of, file.path, file.rows, file.size) for name, as_of, file in closed])
+        files = ((name, as_of, file) for name, writer in writers.items() for as_of, file in writer.close())
+        return Answered([(name, as_of, file.path, file.rows, file.size) for name, as_of, file in files])
+
+
+def _writer(task: BucketTask, group: CompiledGroup) -> DayWriter:
+    versions = {day.isoformat(): version for day, version in task.days[group.name].items()}
+    return DayWriter(task.storage, group.name, versions, snapshot_schema(group), task.kind)
 
 
 def rows_of_buckets(task: BucketTask, buckets: Iterable[int]) -> Iterator[tuple[str, str, pa.Table]]:

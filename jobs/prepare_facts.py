@@ -28,7 +28,7 @@ MARGIN = timedelta(days=35)  # for days before the newest row's
 WORTHWHILE = timedelta(days=200)  # of older facts, at least
 SMALL_ROWS = 1_000_000  # curated rows of a stream that a cluster's driver prepares by itself
 ROWS_A_BUCKET = 250_000  # a task's memory depends on this, not on the number of entities
-_TOO_MANY = 3  # times as many
+_ROWS_TOO_MANY_FOR_A_BUCKET = 3 * ROWS_A_BUCKET  # then their number is chosen anew
 MAXIMUM_LAYERS = 30  # then a stream is prepared anew
 _log = logging.getLogger(__name__)
 _AT_ONCE = 3  # streams prepared at the same time: while some are planned, others compute
@@ -157,7 +157,7 @@ def _bucket_bits(compiled: Compiled, entity: str, lake: Lake, at_once: int) -> i
     path = f"facts/{entity}/buckets.json"
     if lake.storage.exists(path):
         chosen = int(json.loads(lake.storage.read(path))["bits"])
-        if rows <= _TOO_MANY * ROWS_A_BUCKET << chosen and least < chosen + 2:
+        if rows <= _ROWS_TOO_MANY_FOR_A_BUCKET << chosen and least < chosen + 2:
             return chosen
     lake.storage.write(path, json.dumps({"bits": bits}).encode())
     return bits
